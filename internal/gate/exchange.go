@@ -1,0 +1,309 @@
+package gate
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/apikey"
+	"github.com/tollgate/tollgate/internal/route"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+// asksMax is how often one request asks while the policy keeps moving under it.
+const asksMax = 3
+
+// ReadyPath is answered by the gate itself: 200 once requests are decided, else 503.
+const ReadyPath = "/.tollgate/ready"
+
+// Exchange is one request and its response.
+type Exchange struct {
+	gate *Gate
+	head Head
+
+	match   route.Match
+	query   route.Query // without the consumer's key
+	api     *wire.API   // nil until one matched
+	op      *wire.Operation
+	product string
+	record  wire.KeyRecord // zero when keyless
+	key     string         // presented, for AuthorizationConsumerKey
+	bearer  bool           // the key stood in Authorization
+	source  *string
+
+	ask      wire.Ask
+	asked    time.Time
+	asks     int
+	askedFor string // the policy revision held when the ask was made
+	hidden   bool   // the keys are out of the request
+	shown    string // the target as the host has it
+	replied  bool
+	answer   wire.Answer
+	identity Identity
+}
+
+// Begin decides on a request as far as this worker knows.
+func (g *Gate) Begin(head Head, now time.Time) (*Exchange, Outcome) {
+	x := &Exchange{gate: g, head: head, shown: head.Target}
+	if head.Target == ReadyPath {
+		return x, x.ready(now)
+	}
+	if refusal := x.admit(now); refusal != nil {
+		return x, x.refuse(*refusal, now)
+	}
+	return x, x.decide(now)
+}
+
+// Identity is what is known by now.
+func (x *Exchange) Identity() Identity { return x.identity }
+
+// admit does what every request passes before anyone is asked, and again after every
+// pause: match, key, state, expiry, scope.
+func (x *Exchange) admit(now time.Time) *refusal {
+	g := x.gate
+	x.api, x.op, x.record, x.product = nil, nil, wire.KeyRecord{}, ""
+	if g.held == nil {
+		return unavailable("no_snapshot")
+	}
+	if !g.Ready(now) {
+		return unavailable("snapshot_stale")
+	}
+	match, outcome := g.held.table.Find(x.head.Method, x.head.Host, x.head.Target)
+	switch outcome {
+	case route.BadPath:
+		return &refusal{status: 400, reason: "path_invalid"}
+	case route.NoAPI:
+		return &refusal{status: 404, reason: "api_not_found"}
+	}
+	x.match, x.api = match, &g.held.apis[match.API]
+	x.identity = Identity{API: x.api.Suffix}
+	if outcome == route.NoOperation {
+		return &refusal{status: 404, reason: "operation_not_found"}
+	}
+	x.op = &x.api.Operations[match.Operation]
+	x.identity.Operation = x.op.Name
+	return x.authenticate(now)
+}
+
+func (x *Exchange) authenticate(now time.Time) *refusal {
+	p := x.presented()
+	x.key, x.bearer, x.query = p.key, p.bearer, p.rest
+	switch {
+	case p.duplicated:
+		return invalidKey("key_duplicated")
+	case p.key == "" && x.api.Open >= 0:
+		x.product = x.gate.held.scopes[x.api.Open].Product
+		x.identity.Product = x.product
+		return nil
+	case p.key == "":
+		return &refusal{status: 401, reason: "key_missing", message: keyMissing}
+	case len(p.key) > apikey.MaxLength:
+		return invalidKey("key_unknown")
+	}
+	record, ok := x.gate.held.keys.Find(apikey.MAC(x.gate.held.pepper, apikey.Digest(p.key)))
+	if !ok {
+		return invalidKey("key_unknown")
+	}
+	x.identity.Subscription = record.Subscription
+	if reason := x.blocked(record, now); reason != "" {
+		return invalidKey(reason)
+	}
+	if x.misplaced() {
+		return &refusal{status: 400, reason: "key_misplaced", message: "The subscription key stands in a part of the URL where it would be passed on."}
+	}
+	x.record = record
+	x.product = x.gate.held.scopes[record.Scope].Product
+	x.identity.Product = x.product
+	return nil
+}
+
+// blocked is why a known key does not open this API now; empty when it does.
+func (x *Exchange) blocked(record wire.KeyRecord, now time.Time) string {
+	switch {
+	case record.State == wire.StateExpired || record.Expires != 0 && now.Unix() >= int64(record.Expires):
+		return "subscription_expired"
+	case record.State != wire.StateActive:
+		return "subscription_not_active"
+	case int(record.Scope) >= len(x.gate.held.scopes) || !opens(x.gate.held.scopes[record.Scope], x.match.API):
+		return "scope_mismatch"
+	}
+	return ""
+}
+
+// misplaced says whether the key would reach the backend inside the target.
+func (x *Exchange) misplaced() bool {
+	return x.carriesKey(x.target()) || slices.ContainsFunc(x.query, func(p route.Pair) bool { return x.carriesKey(p.Name) || x.carriesKey(p.Value) })
+}
+
+// carriesKey says whether text holds the presented key. A key that is too short to be
+// told from other text is not looked for.
+func (x *Exchange) carriesKey(text string) bool {
+	return len(x.key) >= carriedKeyMin && strings.Contains(text, x.key)
+}
+
+// presentation is what a request says of its key.
+type presentation struct {
+	key        string
+	bearer     bool
+	duplicated bool
+	rest       route.Query
+}
+
+// presented reads the key's places: header, else query, else bearer. Two values in one
+// place are refused whichever counts.
+func (x *Exchange) presented() presentation {
+	var p presentation
+	inHeader := x.head.values(x.api.Keys.Header)
+	rest, inQuery := x.match.Query.Take(x.api.Keys.Query)
+	p.rest, _ = rest.Take(apimKeyQuery)
+	authorizations := x.head.values("authorization")
+	p.duplicated = len(inHeader) > 1 || len(inQuery) > 1 || x.api.Keys.Bearer && len(authorizations) > 1
+	switch {
+	case p.duplicated:
+	case len(inHeader) == 1 && inHeader[0] != "":
+		p.key = inHeader[0]
+	case len(inQuery) == 1 && inQuery[0] != "":
+		p.key = inQuery[0]
+	case x.api.Keys.Bearer && len(authorizations) == 1:
+		p.key = bearerToken(authorizations[0])
+	}
+	p.bearer = p.key != "" && len(authorizations) == 1 && bearerToken(authorizations[0]) == p.key
+	return p
+}
+
+// bearerToken is the credential of "Bearer TOKEN", the scheme in any case (RFC 9110
+// section 11.1); empty for another scheme.
+func bearerToken(value string) string {
+	const scheme = "bearer "
+	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
+		return ""
+	}
+	return strings.Trim(value[len(scheme):], " ")
+}
+
+// decide answers from the cache, or asks.
+func (x *Exchange) decide(now time.Time) Outcome {
+	if x.op.Creates != "" && x.record.Subscription == 0 {
+		return x.refuse(refusal{status: 401, reason: "key_missing", message: keyMissing}, now)
+	}
+	policy := &x.gate.held.policy
+	x.question(policy)
+	if !policy.Full && cacheable(x.ask) {
+		if entry, ok := x.gate.cache.Find(x.gate.askKey(x.ask), now); ok && entry.Value.answer.SubscriptionRevision == x.record.Revision {
+			return x.apply(entry.Value.answer, now)
+		}
+	}
+	return x.askNow(now)
+}
+
+// question makes the ask for a policy.
+func (x *Exchange) question(policy *wire.Policy) {
+	x.ask = wire.Ask{
+		Call: x.head.RequestID, Policy: policy.Revision, Subscription: x.record.Subscription,
+		Product: x.product, API: x.api.Name, Operation: x.op.Name, Request: x.project(policy),
+	}
+	if x.op.Requires != "" {
+		resource := x.resource(x.op.Requires)
+		x.ask.Resource = &resource
+	}
+}
+
+// resource is what the request's template parameters name: kind's id and its scope.
+func (x *Exchange) resource(kind string) wire.Resource {
+	r := wire.Resource{Kind: kind, Scope: make(map[string]string, len(x.match.Params))}
+	for _, p := range x.match.Params {
+		if p.Name == kind+"id" {
+			r.ID = p.Value
+		} else {
+			r.Scope[p.Name] = p.Value
+		}
+	}
+	return r
+}
+
+func (x *Exchange) askNow(now time.Time) Outcome {
+	if x.gate.full(now) {
+		return x.refuse(*unavailable("overloaded"), now)
+	}
+	if x.asks++; x.asks > asksMax {
+		return x.refuse(*unavailable("policy_moving"), now)
+	}
+	x.asked, x.askedFor = now, x.gate.held.policy.Revision
+	x.wait(now)
+	return Outcome{Step: Ask, Ask: x.ask, Edits: x.hide(x.target())}
+}
+
+func (x *Exchange) wait(now time.Time) { x.gate.pending[x] = now }
+func (x *Exchange) resume()            { delete(x.gate.pending, x) }
+
+// Answered goes on with the sidecar's answer to Outcome.Ask. What was checked before the
+// pause is checked again on the snapshot held now.
+func (x *Exchange) Answered(answer wire.Answer, now time.Time) Outcome {
+	x.resume()
+	revision := x.record.Revision
+	if refusal := x.admit(now); refusal != nil {
+		return x.refuse(*refusal, now)
+	}
+	policyMoved := x.gate.held.policy.Revision != x.askedFor
+	switch {
+	case answer.Stale != nil:
+		if !allKnown(answer.Stale.Vary) {
+			return x.refuse(refusal{status: 500, reason: "policy_unsupported"}, now)
+		}
+		x.question(answer.Stale)
+		return x.askNow(now)
+	case policyMoved && answer.Policy != x.gate.held.policy.Revision,
+		revision != x.record.Revision && answer.SubscriptionRevision != x.record.Revision:
+		return x.decide(now)
+	case answer.Error != "":
+		x.identity.Decision = answer.Decision
+		return x.refuse(refusal{status: 500, reason: answer.Error}, now)
+	}
+	if cacheable(x.ask) && answer.SubscriptionRevision == x.record.Revision {
+		x.gate.keep(x.gate.askKey(x.ask), x.ask, answer, x.asked)
+	}
+	return x.apply(answer, now)
+}
+
+// Unavailable goes on when the sidecar gave no usable answer to Outcome.Ask.
+func (x *Exchange) Unavailable(now time.Time) Outcome {
+	x.resume()
+	if refusal := x.admit(now); refusal != nil {
+		return x.refuse(*refusal, now)
+	}
+	if x.api.AllowWhenUnavailable && x.op.Requires == "" && x.op.Creates == "" {
+		x.identity.Reason = "undecided"
+		return x.forward()
+	}
+	return x.refuse(*unavailable("sidecar_unavailable"), now)
+}
+
+// apply does what a decision says.
+func (x *Exchange) apply(answer wire.Answer, now time.Time) Outcome {
+	x.answer = answer
+	x.identity.Decision = answer.Decision
+	if !answer.Allow {
+		r := refusal{status: answer.Status, reason: "denied", message: answer.Message}
+		if len(answer.Reasons) > 0 {
+			r.reason = answer.Reasons[0]
+		}
+		if r.status < 400 || r.status > 599 {
+			r.status = 403
+		}
+		return x.refuse(r, now)
+	}
+	x.identity.Reason = "allowed"
+	if x.op.Creates != "" {
+		return x.intend(now)
+	}
+	return x.forward()
+}
+
+func allKnown(fields []wire.Field) bool {
+	for _, field := range fields {
+		if !known(field) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,207 @@
+// Package gate decides what becomes of one request: it matches, checks the key, looks the
+// decision up or asks for it, and says which headers change. It is pure: what it reads
+// comes in as arguments, the time as well, and what it wants done comes out as an Outcome.
+// It imports no host, clock, network or database, and compiles for wasip1.
+//
+// A Gate belongs to one worker and is for one goroutine.
+package gate
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/cache"
+	"github.com/tollgate/tollgate/internal/route"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+const (
+	// PendingMax is how many asks one worker has under way; beyond it a request is
+	// answered with 503.
+	PendingMax = 512
+	// pendingTime is longer than any call to the sidecar takes.
+	pendingTime = 10 * time.Second
+	// refreshMax is how many of the hottest decisions a worker asks for again when
+	// the policy moves.
+	refreshMax = 64
+	// denialsMax is how many denials one usage report carries.
+	denialsMax = 100
+)
+
+var cacheLimits = cache.Limits{Bytes: 4 << 20, PerSubscription: 1024, KeyBytes: 2 << 10}
+
+// Gate is one worker's state.
+type Gate struct {
+	held    *held // nil until the first Load
+	cache   *cache.Cache[kept]
+	contact time.Time // with the sidecar, last
+	scratch []byte    // for cache keys
+	// pending holds who waits for the sidecar, and since when. A stream that ends while
+	// it waits is not heard of again; its place is free after pendingTime.
+	pending map[*Exchange]time.Time
+
+	denials        []wire.Denial
+	denialsDropped int
+}
+
+// held is one snapshot, compiled.
+type held struct {
+	revision wire.Revision
+	maxStale time.Duration
+	policy   wire.Policy
+	pepper   []byte
+	apis     []wire.API
+	scopes   []wire.Scope
+	keys     wire.KeyTable
+	table    *route.Table
+	// keyHeaders are those of all the APIs, to be hidden where no API matched.
+	keyHeaders []string
+}
+
+// kept is a cached decision and the question that it answers.
+type kept struct {
+	answer wire.Answer
+	ask    wire.Ask
+}
+
+// New makes a gate that holds nothing: it answers 503 until the first Load.
+func New() *Gate {
+	return &Gate{cache: cache.New[kept](cacheLimits), pending: make(map[*Exchange]time.Time)}
+}
+
+// Revision is the one held, and false when none is.
+func (g *Gate) Revision() (wire.Revision, bool) {
+	if g.held == nil {
+		return wire.Revision{}, false
+	}
+	return g.held.revision, true
+}
+
+// Contact notes that the sidecar answered at now.
+func (g *Gate) Contact(now time.Time) { g.contact = now }
+
+// Ready says whether requests are decided at now.
+func (g *Gate) Ready(now time.Time) bool {
+	return g.held != nil && now.Sub(g.contact) <= g.held.maxStale
+}
+
+// Load takes a whole snapshot, or none of it. When the policy has moved it forgets all
+// decisions; what it returns are the hottest ones to ask for again.
+func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err error) {
+	next, err := compile(s)
+	if err != nil {
+		return nil, fmt.Errorf("loading snapshot %s: %w", s.Revision, err)
+	}
+	if g.held == nil || g.held.policy.Revision != next.policy.Revision || g.held.revision.Store != next.revision.Store {
+		refresh = g.hottest(next)
+		g.cache.Clear()
+	}
+	g.held = next
+	g.Contact(now)
+	return refresh, nil
+}
+
+func compile(s wire.Snapshot) (*held, error) {
+	if s.Version != wire.Version {
+		return nil, fmt.Errorf("version %d, want %d", s.Version, wire.Version)
+	}
+	table, err := route.Compile(s.APIs)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := wire.OpenKeyTable(s.Keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, field := range s.Policy.Vary {
+		if !known(field) {
+			return nil, fmt.Errorf("policy depends on the unknown field %q", field)
+		}
+	}
+	h := &held{
+		revision: s.Revision, maxStale: time.Duration(s.Gateway.MaxStaleSeconds) * time.Second,
+		policy: s.Policy, pepper: s.Pepper, apis: s.APIs, scopes: s.Scopes, keys: keys, table: table,
+	}
+	for _, api := range s.APIs {
+		if api.Open >= len(s.Scopes) {
+			return nil, fmt.Errorf("API %q is open under the unknown scope %d", api.Name, api.Open)
+		}
+		h.keyHeaders = append(h.keyHeaders, api.Keys.Header)
+	}
+	slices.Sort(h.keyHeaders)
+	h.keyHeaders = slices.Compact(h.keyHeaders)
+	return h, nil
+}
+
+// hottest is empty unless the old questions are the questions of the next policy.
+func (g *Gate) hottest(next *held) []wire.Ask {
+	if g.held == nil || next.policy.Full || g.held.revision.Store != next.revision.Store ||
+		!reflect.DeepEqual(g.held.policy.Vary, next.policy.Vary) {
+		return nil
+	}
+	var asks []wire.Ask
+	for _, entry := range g.cache.Hottest(refreshMax) {
+		ask := entry.Value.ask
+		ask.Policy = next.policy.Revision
+		asks = append(asks, ask)
+	}
+	return asks
+}
+
+// Refreshed keeps the answers to the asks that Load returned.
+func (g *Gate) Refreshed(asks []wire.Ask, answers []wire.Answer, asked time.Time) {
+	if g.held == nil || len(asks) != len(answers) {
+		return
+	}
+	for i, ask := range asks {
+		g.keep(g.askKey(ask), ask, answers[i], asked)
+	}
+}
+
+// keep stores an answer under key if it may be kept: made under the policy held. Whether
+// its subscription has moved is looked at when it is found.
+func (g *Gate) keep(key []byte, ask wire.Ask, answer wire.Answer, asked time.Time) {
+	if g.held.policy.Full || answer.Error != "" || answer.Stale != nil || answer.TTLMillis <= 0 ||
+		answer.Policy != g.held.policy.Revision || ask.Policy != answer.Policy {
+		return
+	}
+	expires := asked.Add(time.Duration(answer.TTLMillis) * time.Millisecond)
+	if answer.ValidUntilMillis != 0 {
+		if until := time.UnixMilli(answer.ValidUntilMillis); until.Before(expires) {
+			expires = until
+		}
+	}
+	g.cache.Keep(cache.Item[kept]{
+		Key: key, Subscription: ask.Subscription, Value: kept{answer, ask},
+		ValueBytes: 512 + 2*len(key), Expires: expires,
+	})
+}
+
+// full says whether as many wait as may.
+func (g *Gate) full(now time.Time) bool {
+	if len(g.pending) >= PendingMax {
+		maps.DeleteFunc(g.pending, func(_ *Exchange, since time.Time) bool { return now.Sub(since) > pendingTime })
+	}
+	return len(g.pending) >= PendingMax
+}
+
+// Report takes what was denied since the last one; false when nothing was.
+func (g *Gate) Report() (wire.UsageReport, bool) {
+	if len(g.denials) == 0 && g.denialsDropped == 0 {
+		return wire.UsageReport{}, false
+	}
+	report := wire.UsageReport{Version: wire.Version, Denials: g.denials, DenialsDropped: g.denialsDropped}
+	g.denials, g.denialsDropped = nil, 0
+	return report, true
+}
+
+func (g *Gate) deny(d wire.Denial) {
+	if len(g.denials) >= denialsMax {
+		g.denialsDropped++
+		return
+	}
+	g.denials = append(g.denials, d)
+}

@@ -1,0 +1,67 @@
+package gate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/dialect"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+const keyMissing = dialect.KeyMissing
+
+// refusal is why a request is not forwarded.
+type refusal struct {
+	status     int
+	reason     string
+	message    string // the dialect's own when empty
+	retryAfter int    // seconds
+}
+
+func invalidKey(reason string) *refusal {
+	return &refusal{status: 401, reason: reason, message: dialect.KeyInvalid}
+}
+
+func unavailable(reason string) *refusal {
+	return &refusal{status: 503, reason: reason, retryAfter: 1}
+}
+
+// Crashed answers for an exchange whose decision panicked: closed, in its dialect.
+func (x *Exchange) Crashed(now time.Time) Outcome {
+	x.resume()
+	return x.refuse(refusal{status: 500, reason: "internal_error"}, now)
+}
+
+func (x *Exchange) refuse(r refusal, now time.Time) Outcome {
+	e := dialect.Error{
+		Status: r.status, Reason: r.reason, Message: r.message,
+		RequestID: x.head.RequestID, RetryAfterSeconds: r.retryAfter,
+	}
+	form := wire.DialectAPIM
+	if x.api != nil {
+		form = x.api.Errors
+		if r.status == 401 {
+			e.Challenge = dialect.Challenge(x.head.Scheme, x.head.Host, x.api.Suffix, x.api.Keys.HeaderName)
+		}
+	}
+	x.replied = true
+	x.identity.Reason = r.reason
+	x.gate.deny(wire.Denial{
+		Call: x.head.RequestID, TimeMillis: now.UnixMilli(), Status: r.status, Reason: r.reason,
+		Decision: x.identity.Decision, Subscription: x.identity.Subscription, API: x.identity.API, Operation: x.identity.Operation,
+	})
+	headers, body := dialect.Render(dialect.Choose(form, x.head.Accept), e)
+	return Outcome{Step: Reply, Edits: x.hide(x.refusedTarget()), Reply: Response{r.status, headers, body}}
+}
+
+func (x *Exchange) ready(now time.Time) Outcome {
+	x.replied = true
+	response := Response{Status: 503, Headers: [][2]string{{"content-type", "application/json"}, {"retry-after", "1"}}, Body: []byte(`{"ready":false}`)}
+	if x.gate.Ready(now) {
+		response = Response{Status: 200, Headers: response.Headers[:1], Body: []byte(`{"ready":true}`)}
+	}
+	return Outcome{Step: Reply, Edits: x.hide(ReadyPath), Reply: response}
+}
+
+// opens says whether a scope holds the API.
+func opens(s wire.Scope, api int) bool { return slices.Contains(s.APIs, api) }

@@ -1,0 +1,109 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"sort"
+)
+
+// KeyRecordSize is the packed size of a KeyRecord in bytes.
+const KeyRecordSize = 36
+
+// KeyRecord is one key of one subscription as the filter sees it.
+//
+// Packed, little endian: MAC 16, Subscription 4, Revision 4, Expires 4, Scope 4,
+// State 1, Slot 1, two zero bytes.
+type KeyRecord struct {
+	// MAC is HMAC-SHA-256(pepper, SHA-256(key)) cut to 16 bytes.
+	MAC          [16]byte
+	Subscription uint32 // never 0
+	Revision     uint32 // of the subscription: moves with anything that hangs on it
+	Expires      uint32 // Unix seconds; 0: never. The key works while now < Expires.
+	Scope        uint32 // index into Snapshot.Scopes
+	State        State
+	Slot         Slot
+}
+
+// State is a subscription's state. Only StateActive lets a key pass.
+type State uint8
+
+const (
+	StateSubmitted State = iota + 1
+	StateActive
+	StateSuspended
+	StateRejected
+	StateCancelled
+	StateExpired
+)
+
+// Slot tells a subscription's two keys apart.
+type Slot uint8
+
+const (
+	SlotPrimary Slot = iota + 1
+	SlotSecondary
+)
+
+// KeyTable is a packed, sorted table of KeyRecords. It holds no pointers, so a garbage
+// collector passes over a million keys as over one.
+type KeyTable struct{ packed []byte }
+
+// PackKeys sorts records by MAC and packs them. Two records with one MAC are an error:
+// one key would name two subscriptions.
+func PackKeys(records []KeyRecord) ([]byte, error) {
+	sort.Slice(records, func(i, j int) bool { return bytes.Compare(records[i].MAC[:], records[j].MAC[:]) < 0 })
+	packed := make([]byte, 0, len(records)*KeyRecordSize)
+	for i, r := range records {
+		if i > 0 && r.MAC == records[i-1].MAC {
+			return nil, fmt.Errorf("packing keys: subscriptions %d and %d share a key", records[i-1].Subscription, r.Subscription)
+		}
+		packed = append(packed, r.MAC[:]...)
+		packed = binary.LittleEndian.AppendUint32(packed, r.Subscription)
+		packed = binary.LittleEndian.AppendUint32(packed, r.Revision)
+		packed = binary.LittleEndian.AppendUint32(packed, r.Expires)
+		packed = binary.LittleEndian.AppendUint32(packed, r.Scope)
+		packed = append(packed, byte(r.State), byte(r.Slot), 0, 0)
+	}
+	return packed, nil
+}
+
+// OpenKeyTable checks that packed is whole and strictly ascending and keeps it.
+func OpenKeyTable(packed []byte) (KeyTable, error) {
+	if len(packed)%KeyRecordSize != 0 {
+		return KeyTable{}, fmt.Errorf("opening key table: %d bytes are not a multiple of %d", len(packed), KeyRecordSize)
+	}
+	t := KeyTable{packed}
+	for i := 1; i < t.Len(); i++ {
+		if bytes.Compare(t.mac(i-1), t.mac(i)) >= 0 {
+			return KeyTable{}, fmt.Errorf("opening key table: record %d is out of order", i)
+		}
+	}
+	return t, nil
+}
+
+// Len is the number of keys.
+func (t KeyTable) Len() int { return len(t.packed) / KeyRecordSize }
+
+// Find returns the record of mac.
+func (t KeyTable) Find(mac [16]byte) (KeyRecord, bool) {
+	i := sort.Search(t.Len(), func(i int) bool { return bytes.Compare(t.mac(i), mac[:]) >= 0 })
+	if i == t.Len() || !bytes.Equal(t.mac(i), mac[:]) {
+		return KeyRecord{}, false
+	}
+	rest := t.packed[i*KeyRecordSize+16 : (i+1)*KeyRecordSize]
+	return KeyRecord{
+		MAC:          mac,
+		Subscription: binary.LittleEndian.Uint32(rest),
+		Revision:     binary.LittleEndian.Uint32(rest[4:]),
+		Expires:      binary.LittleEndian.Uint32(rest[8:]),
+		Scope:        binary.LittleEndian.Uint32(rest[12:]),
+		State:        State(rest[16]),
+		Slot:         Slot(rest[17]),
+	}, true
+}
+
+func (t KeyTable) mac(i int) []byte { return t.packed[i*KeyRecordSize : i*KeyRecordSize+16] }
+
+// String is the form of a revision in a query: "store:number".
+func (r Revision) String() string { return fmt.Sprintf("%s:%d", r.Store, r.Number) }

@@ -1,0 +1,264 @@
+// Package wire is what passes between the filter and the sidecar: the messages of
+// DESIGN section 4, and nothing else. Both sides import it; it imports no host, clock,
+// network or database, and it must compile for wasip1.
+//
+// Every message carries Version. The sidecar serves the current version and the one
+// before it; a filter that reads an unknown enumeration value denies.
+package wire
+
+// Version is the wire version that this build speaks.
+const Version = 1
+
+// Paths of the sidecar's filter API, served over HTTP/1.1 on a Unix socket.
+const (
+	PathWatch     = "/v1/watch"     // GET, long poll: the next Snapshot
+	PathDecide    = "/v1/decide"    // POST DecideRequest: DecideReply
+	PathResources = "/v1/resources" // POST ResourceRequest: 200 with an empty object
+	PathUsage     = "/v1/usage"     // POST UsageReport: 200 with an empty object
+)
+
+// Query parameters of PathWatch. The sidecar answers at once when the revision it holds
+// differs from the one named, else after WatchSeconds with 304 and no body.
+const (
+	WatchVersion  = "version"
+	WatchRevision = "revision" // Revision.String, empty when the filter holds none
+	WatchSeconds  = 25
+)
+
+// Revision names one state of everything a filter needs to know. Two revisions with
+// different stores are not ordered: a restored or replaced store starts a new line.
+type Revision struct {
+	Store  string `json:"store"`
+	Number uint64 `json:"number"`
+}
+
+// Snapshot is everything a filter needs to know at one Revision.
+type Snapshot struct {
+	Version  int      `json:"version"`
+	Revision Revision `json:"revision"`
+	Gateway  Gateway  `json:"gateway"`
+	// Pepper keys the HMAC of the key table; 32 random bytes per store.
+	Pepper []byte  `json:"pepper"`
+	Policy Policy  `json:"policy"`
+	APIs   []API   `json:"apis"`
+	Scopes []Scope `json:"scopes"`
+	// Keys is the packed key table, see KeyTable.
+	Keys []byte `json:"keys"`
+}
+
+// Gateway is the fixed part of every decision's input.
+type Gateway struct {
+	Name   string `json:"name"`
+	Region string `json:"region"`
+	// MaxStaleSeconds is how long a snapshot outlives contact with its sidecar.
+	MaxStaleSeconds int `json:"max_stale_seconds"`
+}
+
+// Policy says which parts of a request a decision depends on (specs/vary.md).
+type Policy struct {
+	// Revision is a hash over modules, data, capabilities and configuration.
+	Revision string `json:"revision"`
+	// Full: the policy reads input as a whole; every request sends all of it and
+	// nothing is cached. Vary is then empty.
+	Full bool `json:"full,omitempty"`
+	// Vary lists the fields below input that decisions depend on, sorted.
+	Vary []Field `json:"vary"`
+}
+
+// Field is a path below input that the filter can read. Known are, with NAME in the
+// policy's own spelling (headers in lower case):
+//
+//	request method | path | scheme | host | jwt
+//	request source address
+//	request params | request params NAME
+//	request query NAME | request headers NAME
+//	resource
+//
+// A filter that meets any other field asks the sidecar nothing and denies.
+type Field []string
+
+// API is a backend's public face as the filter sees it.
+type API struct {
+	Name   string   `json:"name"`
+	Suffix string   `json:"suffix"` // first path segment, without slashes
+	Hosts  []string `json:"hosts,omitempty"`
+	// Errors is the dialect of errors that the gateway makes itself.
+	Errors Dialect `json:"errors"`
+	Keys   Keys    `json:"keys"`
+	// Authorization says what becomes of the Authorization header.
+	Authorization Authorization `json:"authorization"`
+	BackendKey    string        `json:"backend_key,omitempty"` // for AuthorizationInject; secret
+	// Open is the scope under which a request without a key passes, as an index into
+	// Snapshot.Scopes; -1 where a key is required.
+	Open int `json:"open"`
+	// AllowWhenUnavailable lets requests through undecided while the sidecar cannot
+	// be asked. Off unless the catalog says so.
+	AllowWhenUnavailable bool        `json:"allow_when_unavailable,omitempty"`
+	HideResponseHeaders  []string    `json:"hide_response_headers,omitempty"` // lower case
+	Operations           []Operation `json:"operations"`
+}
+
+// Dialect is the form of an error body (specs/apim.md section 1).
+type Dialect string
+
+const (
+	DialectAPIM    Dialect = "apim"
+	DialectAzureML Dialect = "azureml"
+	DialectProblem Dialect = "problem"
+)
+
+// Authorization says what the backend gets in its Authorization header.
+type Authorization string
+
+const (
+	AuthorizationInject      Authorization = "inject"       // Bearer BackendKey
+	AuthorizationPass        Authorization = "pass"         // the client's own, untouched
+	AuthorizationConsumerKey Authorization = "consumer_key" // Bearer and the consumer's key
+)
+
+// Keys says where a consumer's key may stand.
+type Keys struct {
+	Header string `json:"header"` // lower case
+	// HeaderName is Header in the spelling of the catalog, for WWW-Authenticate.
+	HeaderName string `json:"header_name"`
+	Query      string `json:"query"`
+	Bearer     bool   `json:"bearer,omitempty"`
+}
+
+// Operation is a method and URL template of an API.
+type Operation struct {
+	Name     string `json:"name"`
+	Method   string `json:"method"`
+	Template string `json:"template"` // "/jobs/{jobid}/start"; never with a query
+	// Creates names the kind of resource whose id the response carries ("job");
+	// Requires the kind whose id is the template's parameter {KINDid} ("{jobid}").
+	Creates  string `json:"creates,omitempty"`
+	Requires string `json:"requires,omitempty"`
+}
+
+// Scope is what a key opens: the APIs, by index into Snapshot.APIs, and the product
+// through which it does, empty for a subscription to an API or to all APIs.
+type Scope struct {
+	Product string `json:"product,omitempty"`
+	APIs    []int  `json:"apis"`
+}
+
+// DecideRequest asks for one decision per Ask. A stream sends one; the tick, after the
+// policy has moved, several at once.
+type DecideRequest struct {
+	Version int   `json:"version"`
+	Asks    []Ask `json:"asks"`
+}
+
+// Ask is one question. Its projection was made for Policy: a sidecar that holds another
+// policy answers with Stale instead of evaluating it.
+type Ask struct {
+	Call         string `json:"call"` // the request's x-request-id
+	Policy       string `json:"policy"`
+	Subscription uint32 `json:"subscription,omitempty"` // 0: keyless
+	Product      string `json:"product,omitempty"`
+	API          string `json:"api"`
+	Operation    string `json:"operation"`
+	// Request holds the fields of input.request that Policy.Vary names, or all.
+	Request Request `json:"request"`
+	// Resource is what the operation requires; the sidecar adds its owner.
+	Resource *Resource `json:"resource,omitempty"`
+}
+
+// Request is input.request, or those parts of it that a policy reads. An absent field
+// is left absent: nil and the empty value differ.
+type Request struct {
+	Method  *string             `json:"method,omitempty"`
+	Path    *string             `json:"path,omitempty"` // canonical, without suffix and query
+	Scheme  *string             `json:"scheme,omitempty"`
+	Host    *string             `json:"host,omitempty"`
+	Params  map[string]string   `json:"params,omitempty"`
+	Query   map[string][]string `json:"query,omitempty"`
+	Headers map[string][]string `json:"headers,omitempty"` // lower case; values in order
+	Source  *Source             `json:"source,omitempty"`
+}
+
+// Source is where a request came from, after Envoy's xff_num_trusted_hops.
+type Source struct {
+	Address string `json:"address"` // without a port
+}
+
+// Resource names one resource of a backend. Scope holds the other parameters of the
+// template: the same id under another workspace is another resource.
+type Resource struct {
+	Kind  string            `json:"kind"`
+	Scope map[string]string `json:"scope"`
+	ID    string            `json:"id"`
+}
+
+// DecideReply answers the asks in their order.
+type DecideReply struct {
+	Version int      `json:"version"`
+	Answers []Answer `json:"answers"`
+}
+
+// Answer is a decision, or why there is none.
+type Answer struct {
+	// Error is a stable code when the policy gave no usable decision; the request is
+	// then answered with 500 (or as Status says). Allow is false.
+	Error string `json:"error,omitempty"`
+	// Stale is set when the ask was made for another policy: ask again for this one.
+	Stale *Policy `json:"stale,omitempty"`
+
+	Decision string   `json:"decision"` // id, for tollgate explain
+	Allow    bool     `json:"allow"`
+	Reasons  []string `json:"reasons,omitempty"` // stable snake_case codes, sorted
+	Status   int      `json:"status,omitempty"`  // of a deny; 403 unless the policy says otherwise
+	Message  string   `json:"message,omitempty"` // of a deny; the dialect's own when empty
+	Request  Change   `json:"request,omitzero"`
+	Response Change   `json:"response,omitzero"`
+	// TTLMillis is how long the answer may be kept, 0: for this request only.
+	TTLMillis int64 `json:"ttl_millis"`
+	// ValidUntilMillis is the Unix time after which it must not be used; 0: none.
+	ValidUntilMillis int64 `json:"valid_until_millis,omitempty"`
+	// What it was made under; kept only while both are what the filter holds.
+	Policy               string `json:"policy"`
+	SubscriptionRevision uint32 `json:"subscription_revision,omitempty"`
+}
+
+// Change is what a decision does to headers. Names are in lower case.
+type Change struct {
+	Set    map[string]string `json:"set,omitempty"`
+	Remove []string          `json:"remove,omitempty"`
+}
+
+// ResourceRequest records a resource for its subscription. First with an empty ID,
+// before a submit is forwarded (the intent); then with the ID that the backend gave,
+// before the client sees it. Recording is insert-only: 409 when the resource belongs to
+// another call. 200 for a repetition of the same message.
+type ResourceRequest struct {
+	Version      int      `json:"version"`
+	Call         string   `json:"call"`
+	Subscription uint32   `json:"subscription"`
+	API          string   `json:"api"`
+	Operation    string   `json:"operation"`
+	Resource     Resource `json:"resource"`
+}
+
+// UsageReport carries what a VM saw since its last one. The sidecar takes each
+// (VM, Sequence) once.
+type UsageReport struct {
+	Version  int      `json:"version"`
+	VM       string   `json:"vm"`
+	Sequence uint64   `json:"sequence"`
+	Denials  []Denial `json:"denials,omitempty"`
+	// DenialsDropped counts denials beyond what one report may carry.
+	DenialsDropped int `json:"denials_dropped,omitempty"`
+}
+
+// Denial is one request that the filter answered itself, for tollgate explain.
+type Denial struct {
+	Call         string `json:"call"`
+	TimeMillis   int64  `json:"time_millis"`
+	Status       int    `json:"status"`
+	Reason       string `json:"reason"`
+	Decision     string `json:"decision,omitempty"` // where a policy denied
+	Subscription uint32 `json:"subscription,omitempty"`
+	API          string `json:"api,omitempty"`
+	Operation    string `json:"operation,omitempty"`
+}

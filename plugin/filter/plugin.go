@@ -1,0 +1,244 @@
+// Package filter binds Envoy's callbacks to internal/gate: it reads from the host, calls
+// one decision, and applies its outcome. Nothing is decided here.
+//
+// The host's rules that shape it (specs/proxy-wasm.md): no goroutines, no timers, no
+// blocking; a panic must not leave a callback; memory never shrinks, so the collector is
+// run after each snapshot and never per request.
+package filter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
+
+	"github.com/tollgate/tollgate/internal/gate"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+const (
+	tickMillis          = 250
+	callTimeoutMillis   = 2000
+	watchTimeoutMillis  = (wire.WatchSeconds + 10) * 1000
+	reportTimeoutMillis = 5000
+	// badSnapshotPause keeps a worker from asking for a snapshot that it cannot take
+	// again and again.
+	badSnapshotPause = 5 * time.Second
+)
+
+// Config is the plugin's configuration, JSON in Envoy's bootstrap.
+type Config struct {
+	// Cluster is Envoy's name of the sidecar's cluster; "tollgate" unless given.
+	Cluster string `json:"cluster"`
+}
+
+// NewVM is the entry point for the SDK.
+func NewVM() types.VMContext { return &vm{} }
+
+type vm struct{ types.DefaultVMContext }
+
+func (*vm) NewPluginContext(uint32) types.PluginContext { return &plugin{gate: gate.New()} }
+
+// plugin is one worker: a gate, the watch that feeds it and the report of what it denied.
+type plugin struct {
+	types.DefaultPluginContext
+	gate    *gate.Gate
+	cluster string
+	name    string // of this VM, in usage reports
+
+	watching  bool
+	nextWatch time.Time
+
+	report    *wire.UsageReport // sent, or to be sent, and not acknowledged
+	reporting bool
+	sequence  uint64
+}
+
+func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
+	config, err := readConfig(size)
+	if err != nil {
+		proxywasm.LogCriticalf("tollgate: %v", err)
+		return types.OnPluginStartStatusFailed
+	}
+	p.cluster = config.Cluster
+	p.name = strconv.FormatUint(rand.Uint64(), 36) + strconv.FormatUint(rand.Uint64(), 36)
+	if err := proxywasm.SetTickPeriodMilliSeconds(tickMillis); err != nil {
+		proxywasm.LogCriticalf("tollgate: setting the tick period: %v", err)
+		return types.OnPluginStartStatusFailed
+	}
+	runtime.GC()
+	return types.OnPluginStartStatusOK
+}
+
+func readConfig(size int) (Config, error) {
+	config := Config{Cluster: "tollgate"}
+	if size == 0 {
+		return config, nil
+	}
+	data, err := proxywasm.GetPluginConfiguration()
+	if err != nil {
+		return config, fmt.Errorf("reading the plugin's configuration: %w", err)
+	}
+	if err := json.Unmarshal(data, &config); err != nil {
+		return config, fmt.Errorf("parsing the plugin's configuration: %w", err)
+	}
+	if config.Cluster == "" {
+		return config, errors.New("the plugin's configuration names an empty cluster")
+	}
+	return config, nil
+}
+
+func (p *plugin) NewHttpContext(uint32) types.HttpContext { return &stream{plugin: p} }
+
+func (p *plugin) OnTick() {
+	defer p.recovered("tick")
+	now := time.Now()
+	if !p.watching && !now.Before(p.nextWatch) {
+		p.watch()
+	}
+	p.sendReport()
+}
+
+// watch asks for the next snapshot and comes back with it, or empty-handed after
+// wire.WatchSeconds, and asks again.
+func (p *plugin) watch() {
+	held := ""
+	if revision, ok := p.gate.Revision(); ok {
+		held = revision.String()
+	}
+	path := wire.PathWatch + "?" + wire.WatchVersion + "=" + strconv.Itoa(wire.Version) + "&" + wire.WatchRevision + "=" + held
+	p.watching = p.call("GET", path, nil, watchTimeoutMillis, func(status string, body []byte) {
+		defer p.recovered("watch")
+		p.watching = false
+		switch status {
+		case "200":
+			if !p.load(body) {
+				p.nextWatch = time.Now().Add(badSnapshotPause)
+				return
+			}
+		case "304":
+			p.gate.Contact(time.Now())
+		default:
+			return // the tick tries again
+		}
+		p.watch()
+	}) == nil
+}
+
+// load takes a snapshot; false when it is unusable and the one held stays.
+func (p *plugin) load(body []byte) bool {
+	var snapshot wire.Snapshot
+	if err := json.Unmarshal(body, &snapshot); err != nil {
+		proxywasm.LogError("tollgate: the sidecar's snapshot is not readable; the one held stays")
+		return false
+	}
+	refresh, err := p.gate.Load(snapshot, time.Now())
+	if err != nil {
+		proxywasm.LogErrorf("tollgate: %v; the one held stays", err)
+		return false
+	}
+	if len(refresh) > 0 {
+		p.refresh(refresh)
+	}
+	runtime.GC()
+	return true
+}
+
+// refresh asks for the hottest decisions again, in one call, after the policy has moved.
+func (p *plugin) refresh(asks []wire.Ask) {
+	asked := time.Now()
+	// Without an answer the next request of each asks for itself.
+	_ = p.post(wire.PathDecide, wire.DecideRequest{Version: wire.Version, Asks: asks}, callTimeoutMillis, func(status string, body []byte) {
+		defer p.recovered("refresh")
+		var reply wire.DecideReply
+		if status == "200" && json.Unmarshal(body, &reply) == nil {
+			p.gate.Refreshed(asks, reply.Answers, asked)
+		}
+	})
+}
+
+// sendReport sends what was denied, one report at a time, until it is acknowledged.
+func (p *plugin) sendReport() {
+	if p.reporting {
+		return
+	}
+	if p.report == nil {
+		report, ok := p.gate.Report()
+		if !ok {
+			return
+		}
+		p.sequence++
+		report.VM, report.Sequence = p.name, p.sequence
+		p.report = &report
+	}
+	p.reporting = p.post(wire.PathUsage, p.report, reportTimeoutMillis, func(status string, _ []byte) {
+		p.reporting = false
+		if status == "200" || status == "400" { // what it cannot read it will never read
+			p.report = nil
+		}
+	}) == nil
+}
+
+func (p *plugin) post(path string, message any, timeoutMillis uint32, done func(status string, body []byte)) error {
+	body, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("writing a message to the sidecar: %w", err)
+	}
+	return p.call("POST", path, body, timeoutMillis, done)
+}
+
+// call sends one request to the sidecar from the active context. done gets an empty
+// status when there was no answer; an error means that it will not be called.
+func (p *plugin) call(method, path string, body []byte, timeoutMillis uint32, done func(status string, body []byte)) error {
+	headers := [][2]string{{":method", method}, {":path", path}, {":authority", "tollgate"}, {"accept", "application/json"}}
+	if body != nil {
+		headers = append(headers, [2]string{"content-type", "application/json"})
+	}
+	_, err := proxywasm.DispatchHttpCall(p.cluster, headers, body, nil, timeoutMillis, func(numHeaders, bodySize, _ int) {
+		status, answer := readAnswer(numHeaders, bodySize)
+		done(status, answer)
+	})
+	return err
+}
+
+func readAnswer(numHeaders, bodySize int) (status string, body []byte) {
+	if numHeaders == 0 {
+		return "", nil
+	}
+	headers, err := proxywasm.GetHttpCallResponseHeaders()
+	if err != nil {
+		return "", nil
+	}
+	for _, header := range headers {
+		if header[0] == ":status" {
+			status = header[1]
+		}
+	}
+	if bodySize > 0 {
+		if body, err = proxywasm.GetHttpCallResponseBody(0, bodySize); err != nil {
+			return "", nil
+		}
+	}
+	return status, body
+}
+
+// recovered ends a panic in a callback without a stream.
+func (p *plugin) recovered(callback string) {
+	if reason := recover(); reason != nil {
+		proxywasm.LogCriticalf("tollgate: %s panicked: %s", callback, cause(reason))
+	}
+}
+
+// cause names a panic without its value, which may be made of a request's bytes.
+func cause(reason any) string {
+	if err, ok := reason.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T", reason)
+}

@@ -1,0 +1,251 @@
+package filter
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
+	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
+
+	"github.com/tollgate/tollgate/internal/gate"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+// Envoy's filter statuses behind types.Action. On the request side everything stops, so
+// that no body passes while a decision is awaited; on the response side only the head
+// does (allow_on_headers_stop_iteration), because the body is what is waited for.
+const (
+	stopAll       types.Action = 4 // FilterHeadersStatus::StopAllIterationAndWatermark
+	stopIteration              = types.ActionPause
+)
+
+// stream is one request and its response.
+type stream struct {
+	types.DefaultHttpContext
+	plugin   *plugin
+	exchange *gate.Exchange
+	paused   bool // a callout is under way
+	holding  bool // the response waits for its body, or for the record of it
+}
+
+func (s *stream) OnHttpRequestHeaders(int, bool) (action types.Action) {
+	defer s.recovered(&action)
+	pairs, err := proxywasm.GetHttpRequestHeaders()
+	if err != nil {
+		pairs = nil // no target: refused below
+	}
+	head := gate.ReadHead(pairs, sourceAddress)
+	exchange, outcome := s.plugin.gate.Begin(head, time.Now())
+	s.exchange = exchange
+	return s.request(outcome)
+}
+
+// request applies an outcome to the request, at once or after a pause.
+func (s *stream) request(outcome gate.Outcome) types.Action {
+	if err := edit(outcome.Edits, proxywasm.RemoveHttpRequestHeader, proxywasm.ReplaceHttpRequestHeader); err != nil {
+		proxywasm.LogCriticalf("tollgate: changing request headers: %v", err)
+		s.refuseBluntly()
+		return stopAll
+	}
+	switch outcome.Step {
+	case gate.Forward:
+		s.identify()
+		if s.paused {
+			s.paused = false
+			if err := proxywasm.ResumeHttpRequest(); err != nil {
+				proxywasm.LogCriticalf("tollgate: resuming a request: %v", err)
+			}
+		}
+		return types.ActionContinue
+	case gate.Ask:
+		message := wire.DecideRequest{Version: wire.Version, Asks: []wire.Ask{outcome.Ask}}
+		return s.await(wire.PathDecide, message, s.answered)
+	case gate.Record:
+		return s.await(wire.PathResources, outcome.Record, func(status string, _ []byte) gate.Outcome {
+			return s.exchange.Intended(status == "200", time.Now())
+		})
+	default:
+		s.reply(outcome.Reply)
+		return stopAll
+	}
+}
+
+// await sends a message and goes on with its answer.
+func (s *stream) await(path string, message any, next func(status string, body []byte) gate.Outcome) types.Action {
+	s.paused = true
+	err := s.plugin.post(path, message, callTimeoutMillis, func(status string, body []byte) {
+		defer s.recovered(nil)
+		s.request(next(status, body))
+	})
+	if err != nil {
+		s.paused = false
+		return s.request(next("", nil))
+	}
+	return stopAll
+}
+
+func (s *stream) answered(status string, body []byte) gate.Outcome {
+	var reply wire.DecideReply
+	if status != "200" || json.Unmarshal(body, &reply) != nil || reply.Version != wire.Version || len(reply.Answers) != 1 {
+		return s.exchange.Unavailable(time.Now())
+	}
+	return s.exchange.Answered(reply.Answers[0], time.Now())
+}
+
+func (s *stream) OnHttpResponseHeaders(_ int, endOfStream bool) (action types.Action) {
+	if s.exchange == nil {
+		return types.ActionContinue
+	}
+	defer s.recovered(&action)
+	status := 0
+	if s.exchange.Creates() {
+		if value, err := proxywasm.GetHttpResponseHeader(":status"); err == nil {
+			status, _ = strconv.Atoi(value)
+		}
+	}
+	outcome := s.exchange.ResponseHead(status)
+	if err := edit(outcome.Edits, proxywasm.RemoveHttpResponseHeader, proxywasm.ReplaceHttpResponseHeader); err != nil {
+		proxywasm.LogCriticalf("tollgate: changing response headers: %v", err)
+	}
+	if outcome.Step != gate.Hold {
+		return types.ActionContinue
+	}
+	s.holding = true
+	if endOfStream {
+		return s.response(s.exchange.Created(nil, time.Now()))
+	}
+	return stopIteration
+}
+
+func (s *stream) OnHttpResponseBody(size int, endOfStream bool) (action types.Action) {
+	if !s.holding {
+		return types.ActionContinue
+	}
+	defer s.recovered(&action)
+	if s.paused || !endOfStream && size <= gate.BodyMax {
+		return stopIteration
+	}
+	return s.created(size)
+}
+
+// OnHttpResponseTrailers ends a body that came without its end.
+func (s *stream) OnHttpResponseTrailers(int) (action types.Action) {
+	if !s.holding {
+		return types.ActionContinue
+	}
+	defer s.recovered(&action)
+	if s.paused {
+		return stopIteration
+	}
+	return s.created(gate.BodyMax)
+}
+
+func (s *stream) created(size int) types.Action {
+	var body []byte
+	if size > 0 && size <= gate.BodyMax {
+		body, _ = proxywasm.GetHttpResponseBody(0, size) // none: refused as unreadable
+	}
+	return s.response(s.exchange.Created(body, time.Now()))
+}
+
+// response applies an outcome to a held response.
+func (s *stream) response(outcome gate.Outcome) types.Action {
+	switch outcome.Step {
+	case gate.Record:
+		s.paused = true
+		err := s.plugin.post(wire.PathResources, outcome.Record, callTimeoutMillis, func(status string, _ []byte) {
+			defer s.recovered(nil)
+			s.response(s.exchange.Recorded(status == "200", time.Now()))
+		})
+		if err != nil {
+			return s.response(s.exchange.Recorded(false, time.Now()))
+		}
+		return stopIteration
+	case gate.Forward:
+		s.holding, s.paused = false, false
+		if err := proxywasm.ResumeHttpResponse(); err != nil {
+			proxywasm.LogCriticalf("tollgate: resuming a response: %v", err)
+		}
+		return types.ActionContinue
+	default:
+		s.holding = false
+		s.reply(outcome.Reply)
+		return stopIteration
+	}
+}
+
+func (s *stream) reply(r gate.Response) {
+	s.paused = false
+	s.identify()
+	if err := proxywasm.SendHttpResponse(uint32(r.Status), r.Headers, r.Body, -1); err != nil {
+		proxywasm.LogCriticalf("tollgate: answering: %v", err)
+	}
+}
+
+// recovered turns a panic into a refusal; action is nil where none is returned.
+func (s *stream) recovered(action *types.Action) {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	proxywasm.LogCriticalf("tollgate: a request's callback panicked: %s", cause(reason))
+	if action != nil {
+		*action = stopAll
+	}
+	s.holding = false
+	if s.exchange == nil {
+		s.refuseBluntly()
+		return
+	}
+	s.reply(s.exchange.Crashed(time.Now()).Reply)
+}
+
+// refuseBluntly answers when not even an exchange is to be had.
+func (s *stream) refuseBluntly() {
+	s.reply(gate.Response{Status: 500, Body: []byte(`{ "statusCode": 500, "message": "Internal server error" }`)})
+}
+
+func edit(edits gate.Edits, remove func(string) error, replace func(name, value string) error) error {
+	for _, name := range edits.Remove {
+		if err := remove(name); err != nil {
+			return err
+		}
+	}
+	for _, header := range edits.Set {
+		if err := replace(header[0], header[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// identify writes who and what was served to filter state, as wasm.tollgate.NAME, for
+// Envoy's access logs and tracing.
+func (s *stream) identify() {
+	if s.exchange == nil {
+		return
+	}
+	identity := s.exchange.Identity()
+	subscription := ""
+	if identity.Subscription != 0 {
+		subscription = strconv.FormatUint(uint64(identity.Subscription), 10)
+	}
+	for _, fact := range [...][2]string{
+		{"tollgate.api", identity.API}, {"tollgate.operation", identity.Operation}, {"tollgate.product", identity.Product},
+		{"tollgate.subscription", subscription}, {"tollgate.decision", identity.Decision}, {"tollgate.reason", identity.Reason},
+	} {
+		if fact[1] != "" {
+			// Without it a log line says less; the request is served all the same.
+			_ = proxywasm.SetProperty([]string{fact[0]}, []byte(fact[1]))
+		}
+	}
+}
+
+func sourceAddress() string {
+	address, err := proxywasm.GetProperty([]string{"source", "address"})
+	if err != nil {
+		return ""
+	}
+	return string(address)
+}
