@@ -68,7 +68,7 @@ func (x *Exchange) admit(now time.Time) *refusal {
 	if !g.Ready(now) {
 		return unavailable("snapshot_stale")
 	}
-	match, outcome := g.held.table.Find(x.head.Method, x.head.Host, x.head.Target)
+	match, outcome := g.find(&x.head)
 	switch outcome {
 	case route.BadPath:
 		return &refusal{status: 400, reason: "path_invalid"}
@@ -100,7 +100,7 @@ func (x *Exchange) authenticate(now time.Time) *refusal {
 	case len(p.key) > apikey.MaxLength:
 		return invalidKey("key_unknown")
 	}
-	record, ok := x.gate.held.keys.Find(apikey.MAC(x.gate.held.pepper, apikey.Digest(p.key)))
+	record, ok := x.gate.record(p.key)
 	if !ok {
 		return invalidKey("key_unknown")
 	}

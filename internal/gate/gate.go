@@ -9,7 +9,6 @@ package gate
 import (
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -31,6 +30,9 @@ const (
 	denialsMax = 100
 )
 
+// valueBytes is about what a kept decision holds on to: the head that it was made for.
+const valueBytes = 2 << 10
+
 var cacheLimits = cache.Limits{Bytes: 4 << 20, PerSubscription: 1024, KeyBytes: 2 << 10}
 
 // Gate is one worker's state.
@@ -39,6 +41,8 @@ type Gate struct {
 	cache   *cache.Cache[kept]
 	contact time.Time // with the sidecar, last
 	scratch []byte    // for cache keys
+	routes  routes
+	records records
 	// pending holds who waits for the sidecar, and since when. A stream that ends while
 	// it waits is not heard of again; its place is free after pendingTime.
 	pending map[*Exchange]time.Time
@@ -69,7 +73,7 @@ type kept struct {
 
 // New makes a gate that holds nothing: it answers 503 until the first Load.
 func New() *Gate {
-	return &Gate{cache: cache.New[kept](cacheLimits), pending: make(map[*Exchange]time.Time)}
+	return &Gate{cache: cache.New[kept](cacheLimits), pending: make(map[*Exchange]time.Time), routes: make(routes), records: make(records)}
 }
 
 // Revision is the one held, and false when none is.
@@ -100,6 +104,8 @@ func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err err
 		g.cache.Clear()
 	}
 	g.held = next
+	clear(g.routes)
+	clear(g.records)
 	g.Contact(now)
 	return refresh, nil
 }
@@ -139,7 +145,7 @@ func compile(s wire.Snapshot) (*held, error) {
 // hottest is empty unless the old questions are the questions of the next policy.
 func (g *Gate) hottest(next *held) []wire.Ask {
 	if g.held == nil || next.policy.Full || g.held.revision.Store != next.revision.Store ||
-		!reflect.DeepEqual(g.held.policy.Vary, next.policy.Vary) {
+		!slices.EqualFunc(g.held.policy.Vary, next.policy.Vary, slices.Equal[wire.Field]) {
 		return nil
 	}
 	var asks []wire.Ask
@@ -176,7 +182,7 @@ func (g *Gate) keep(key []byte, ask wire.Ask, answer wire.Answer, asked time.Tim
 	}
 	g.cache.Keep(cache.Item[kept]{
 		Key: key, Subscription: ask.Subscription, Value: kept{answer, ask},
-		ValueBytes: 512 + 2*len(key), Expires: expires,
+		ValueBytes: valueBytes, Expires: expires,
 	})
 }
 

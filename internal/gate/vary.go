@@ -2,8 +2,8 @@ package gate
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/tollgate/tollgate/internal/wire"
@@ -210,12 +210,7 @@ func appendMap[V any](b []byte, m map[string]V, appendValue func([]byte, V) []by
 	if len(m) == 0 {
 		return b
 	}
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range slices.Compact(names) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
 		b = appendValue(appendText(b, name), m[name])
 	}
 	return b

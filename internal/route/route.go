@@ -1,9 +1,9 @@
 package route
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/tollgate/tollgate/internal/wire"
@@ -32,8 +32,10 @@ type Match struct {
 	Params    []Param
 	Query     Query
 
-	suffix   string
-	segments []string // decoded, without the suffix
+	suffix    string
+	segments  []string // decoded, without the suffix
+	canonical string   // Target, while Query is what was sent
+	pairs     int      // of the query that was sent
 }
 
 // Param is a template parameter's decoded value.
@@ -65,11 +67,18 @@ func Compile(apis []wire.API) (*Table, error) {
 		slices.SortStableFunc(t.routes[i], moreSpecific)
 	}
 	for _, candidates := range t.bySuffix {
-		sort.SliceStable(candidates, func(i, j int) bool {
-			return len(apis[candidates[i]].Hosts) > 0 && len(apis[candidates[j]].Hosts) == 0
-		})
+		slices.SortStableFunc(candidates, func(a, b int) int { return cmp.Compare(anyHost(apis[a]), anyHost(apis[b])) })
 	}
 	return t, nil
+}
+
+// anyHost is 1 for an API that answers on any host, which comes after those that name
+// theirs.
+func anyHost(api wire.API) int {
+	if len(api.Hosts) == 0 {
+		return 1
+	}
+	return 0
 }
 
 func parseTemplate(text string) ([]segment, error) {
@@ -129,6 +138,7 @@ func (t *Table) Find(method, host, target string) (Match, Outcome) {
 		if route.method == method && matches(route.segments, match.segments) {
 			match.Operation = route.operation
 			match.Params = params(route.segments, match.segments)
+			match.canonical, match.pairs = match.Target(), len(query)
 			return match, Found
 		}
 	}
@@ -187,8 +197,11 @@ func params(pattern []segment, segments []string) []Param {
 	return params
 }
 
-// Target is the canonical request target, suffix included.
+// Target is the canonical request target, suffix included, with what is left in Query.
 func (m Match) Target() string {
+	if m.canonical != "" && len(m.Query) == m.pairs {
+		return m.canonical
+	}
 	b := make([]byte, 0, 160)
 	b = append(append(b, '/'), m.suffix...)
 	return string(m.Query.appendTo(m.appendPath(b)))

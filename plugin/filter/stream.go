@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"encoding/json"
 	"strconv"
 	"time"
 
@@ -60,9 +59,9 @@ func (s *stream) request(outcome gate.Outcome) types.Action {
 		return types.ActionContinue
 	case gate.Ask:
 		message := wire.DecideRequest{Version: wire.Version, Asks: []wire.Ask{outcome.Ask}}
-		return s.await(wire.PathDecide, message, s.answered)
+		return s.await(wire.PathDecide, writeDecideRequest(message), s.answered)
 	case gate.Record:
-		return s.await(wire.PathResources, outcome.Record, func(status string, _ []byte) gate.Outcome {
+		return s.await(wire.PathResources, writeResourceRequest(outcome.Record), func(status string, _ []byte) gate.Outcome {
 			return s.exchange.Intended(status == "200", time.Now())
 		})
 	default:
@@ -72,9 +71,9 @@ func (s *stream) request(outcome gate.Outcome) types.Action {
 }
 
 // await sends a message and goes on with its answer.
-func (s *stream) await(path string, message any, next func(status string, body []byte) gate.Outcome) types.Action {
+func (s *stream) await(path string, message []byte, next func(status string, body []byte) gate.Outcome) types.Action {
 	s.paused = true
-	err := s.plugin.post(path, message, callTimeoutMillis, func(status string, body []byte) {
+	err := s.plugin.call("POST", path, message, callTimeoutMillis, func(status string, body []byte) {
 		defer s.recovered(nil)
 		s.request(next(status, body))
 	})
@@ -86,8 +85,8 @@ func (s *stream) await(path string, message any, next func(status string, body [
 }
 
 func (s *stream) answered(status string, body []byte) gate.Outcome {
-	var reply wire.DecideReply
-	if status != "200" || json.Unmarshal(body, &reply) != nil || reply.Version != wire.Version || len(reply.Answers) != 1 {
+	reply, err := readDecideReply(body)
+	if status != "200" || err != nil || reply.Version != wire.Version || len(reply.Answers) != 1 {
 		return s.exchange.Unavailable(time.Now())
 	}
 	return s.exchange.Answered(reply.Answers[0], time.Now())
@@ -154,7 +153,7 @@ func (s *stream) response(outcome gate.Outcome) types.Action {
 	switch outcome.Step {
 	case gate.Record:
 		s.paused = true
-		err := s.plugin.post(wire.PathResources, outcome.Record, callTimeoutMillis, func(status string, _ []byte) {
+		err := s.plugin.call("POST", wire.PathResources, writeResourceRequest(outcome.Record), callTimeoutMillis, func(status string, _ []byte) {
 			defer s.recovered(nil)
 			s.response(s.exchange.Recorded(status == "200", time.Now()))
 		})

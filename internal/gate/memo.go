@@ -1,0 +1,60 @@
+package gate
+
+import (
+	"strings"
+
+	"github.com/tollgate/tollgate/internal/apikey"
+	"github.com/tollgate/tollgate/internal/route"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+// What follows is worked out again and again for the same bytes, so the last results are
+// kept while a snapshot is held. Both hold copies: a header's string keeps the whole head
+// alive.
+const (
+	routesMax  = 1024
+	recordsMax = 4096
+	targetMax  = 1 << 10 // bytes of a target worth keeping
+)
+
+type routes map[routeKey]route.Match
+
+type routeKey struct{ method, host, target string }
+
+// find is route.Table.Find. Only matches without a consumer's key in them are kept.
+func (g *Gate) find(head *Head) (route.Match, route.Outcome) {
+	if match, ok := g.routes[routeKey{head.Method, head.Host, head.Target}]; ok {
+		return match, route.Found
+	}
+	key := routeKey{strings.Clone(head.Method), strings.Clone(head.Host), strings.Clone(head.Target)}
+	match, outcome := g.held.table.Find(key.method, key.host, key.target)
+	if outcome != route.Found || len(key.target) > targetMax {
+		return match, outcome
+	}
+	if _, inQuery := match.Query.Take(g.held.apis[match.API].Keys.Query); len(inQuery) == 0 {
+		if len(g.routes) >= routesMax {
+			clear(g.routes)
+		}
+		g.routes[key] = match
+	}
+	return match, outcome
+}
+
+// records holds the keys that were found, by the key itself: it is in every request's head
+// in this memory anyway, and two HMAC blocks a request are not. A flood of unknown keys
+// leaves nothing here.
+type records map[string]wire.KeyRecord
+
+func (g *Gate) record(key string) (wire.KeyRecord, bool) {
+	if record, ok := g.records[key]; ok {
+		return record, true
+	}
+	record, ok := g.held.keys.Find(apikey.MAC(g.held.pepper, apikey.Digest(key)))
+	if ok {
+		if len(g.records) >= recordsMax {
+			clear(g.records)
+		}
+		g.records[strings.Clone(key)] = record
+	}
+	return record, ok
+}
