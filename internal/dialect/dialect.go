@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tollgate/tollgate/internal/jsontext"
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
@@ -99,10 +100,10 @@ func apim(e Error) []byte {
 	b := append(make([]byte, 0, 160), `{ "statusCode": `...)
 	b = strconv.AppendInt(b, int64(e.Status), 10)
 	b = append(b, `, "message": `...)
-	b = appendString(b, message(e))
+	b = jsontext.AppendString(b, message(e))
 	if e.Status == 500 {
 		b = append(b, `, "activityId": `...)
-		b = appendString(b, e.RequestID)
+		b = jsontext.AppendString(b, e.RequestID)
 	}
 	return append(b, " }"...)
 }
@@ -116,13 +117,13 @@ func azureML(e Error) []byte {
 		}
 	}
 	b := append(make([]byte, 0, 256), `{"error":{"code":`...)
-	b = appendString(b, envelope.code)
+	b = jsontext.AppendString(b, envelope.code)
 	b = append(b, `,"message":`...)
-	b = appendString(b, envelope.message)
+	b = jsontext.AppendString(b, envelope.message)
 	b = append(b, `,"details":[{"code":`...)
-	b = appendString(b, envelope.detail)
+	b = jsontext.AppendString(b, envelope.detail)
 	b = append(b, `,"message":`...)
-	b = appendString(b, message(e))
+	b = jsontext.AppendString(b, message(e))
 	return append(b, "}]}}"...)
 }
 
@@ -141,15 +142,15 @@ var azureMLEnvelopes = map[int]azureMLEnvelope{
 
 func problem(e Error) []byte {
 	b := append(make([]byte, 0, 256), `{"type":"about:blank","title":`...)
-	b = appendString(b, title(e.Status))
+	b = jsontext.AppendString(b, title(e.Status))
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(e.Status), 10)
 	b = append(b, `,"detail":`...)
-	b = appendString(b, message(e))
+	b = jsontext.AppendString(b, message(e))
 	b = append(b, `,"reason":`...)
-	b = appendString(b, e.Reason)
+	b = jsontext.AppendString(b, e.Reason)
 	b = append(b, `,"request_id":`...)
-	b = appendString(b, e.RequestID)
+	b = jsontext.AppendString(b, e.RequestID)
 	return append(b, '}')
 }
 
@@ -190,22 +191,4 @@ func title(status int) string {
 		return "Gateway timeout"
 	}
 	return "Status " + strconv.Itoa(status)
-}
-
-// appendString writes s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
-func appendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case r < 0x20 || r == 0x7f:
-			b = append(b, `\u00`...)
-			b = append(b, hex[r>>4], hex[r&15])
-		default:
-			b = append(b, string(r)...)
-		}
-	}
-	return append(b, '"')
 }

@@ -93,7 +93,6 @@ func (x *Exchange) authenticate(now time.Time) *refusal {
 		return invalidKey("key_duplicated")
 	case p.key == "" && x.api.Open >= 0:
 		x.product = x.gate.held.scopes[x.api.Open].Product
-		x.identity.Product = x.product
 		return nil
 	case p.key == "":
 		return &refusal{status: 401, reason: "key_missing", message: keyMissing}
@@ -113,7 +112,6 @@ func (x *Exchange) authenticate(now time.Time) *refusal {
 	}
 	x.record = record
 	x.product = x.gate.held.scopes[record.Scope].Product
-	x.identity.Product = x.product
 	return nil
 }
 
@@ -292,7 +290,7 @@ func (x *Exchange) apply(answer wire.Answer, now time.Time) Outcome {
 		}
 		return x.refuse(r, now)
 	}
-	x.identity.Reason = "allowed"
+	x.identity.Reason = Allowed
 	if x.op.Creates != "" {
 		return x.intend(now)
 	}

@@ -46,7 +46,10 @@ type Response struct {
 // Identity is what is known of a request, for access logs and tracing. Nothing in it is
 // secret or chosen by the client.
 type Identity struct {
-	API, Operation, Product string
-	Subscription            uint32 // 0: none
-	Decision, Reason        string
+	API, Operation   string
+	Subscription     uint32 // 0: none
+	Decision, Reason string
 }
+
+// Allowed is the reason of a request that a decision let pass.
+const Allowed = "allowed"

@@ -7,12 +7,14 @@ import (
 
 	"github.com/valyala/fastjson"
 
+	"github.com/tollgate/tollgate/internal/jsontext"
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
-// encoding/json costs a module a megabyte (RATIONALE.md), so this file reads and writes
-// the messages of internal/wire with fastjson. A property test holds it against
-// encoding/json and the struct tags.
+// encoding/json costs a module a megabyte (RATIONALE.md), so this file reads the messages
+// of internal/wire with fastjson, and writes them itself: fastjson writes control
+// characters as Go does, not as JSON. A property test holds both against encoding/json and
+// the struct tags.
 
 var errMessage = errors.New("the sidecar's message is not readable")
 
@@ -223,129 +225,162 @@ func readChange(o object, name string) wire.Change {
 	return change
 }
 
-// document builds a message.
-type document struct {
-	fastjson.Arena
-}
+// writer builds a message. A comma goes before each value that does not come first.
+type writer struct{ b []byte }
 
-func (d *document) textOr(o *fastjson.Value, name, text string) {
-	if text != "" {
-		o.Set(name, d.NewString(text))
+func (w *writer) next() {
+	if n := len(w.b); n > 0 && w.b[n-1] != '{' && w.b[n-1] != '[' && w.b[n-1] != ':' {
+		w.b = append(w.b, ',')
 	}
 }
 
-func (d *document) number(o *fastjson.Value, name string, n int64) {
-	o.Set(name, d.NewNumberString(strconv.FormatInt(n, 10)))
+func (w *writer) name(name string) {
+	w.next()
+	w.b = append(jsontext.AppendString(w.b, name), ':')
 }
 
-func (d *document) texts(values []string) *fastjson.Value {
-	array := d.NewArray()
-	for i, v := range values {
-		array.SetArrayItem(i, d.NewString(v))
+func (w *writer) text(name, text string) {
+	w.name(name)
+	w.b = jsontext.AppendString(w.b, text)
+}
+
+func (w *writer) optional(name string, text *string) {
+	if text != nil {
+		w.text(name, *text)
 	}
-	return array
 }
 
-func writeMap[V any](d *document, o *fastjson.Value, name string, m map[string]V, write func(V) *fastjson.Value) {
+func (w *writer) number(name string, n int64) {
+	w.name(name)
+	w.b = strconv.AppendInt(w.b, n, 10)
+}
+
+func (w *writer) object(name string, members func()) {
+	if name != "" {
+		w.name(name)
+	} else {
+		w.next()
+	}
+	w.b = append(w.b, '{')
+	members()
+	w.b = append(w.b, '}')
+}
+
+func (w *writer) list(name string, items func()) {
+	w.name(name)
+	w.b = append(w.b, '[')
+	items()
+	w.b = append(w.b, ']')
+}
+
+func (w *writer) texts(name string, values []string) {
+	w.list(name, func() {
+		for _, v := range values {
+			w.next()
+			w.b = jsontext.AppendString(w.b, v)
+		}
+	})
+}
+
+// writeMap leaves an empty map out, as the tags of wire.Request do.
+func writeMap[V any](w *writer, name string, m map[string]V, write func(name string, value V)) {
 	if len(m) == 0 {
 		return
 	}
-	members := d.NewObject()
-	for key, value := range m {
-		members.Set(key, write(value))
-	}
-	o.Set(name, members)
+	w.object(name, func() {
+		for key, value := range m {
+			write(key, value)
+		}
+	})
 }
 
 func writeDecideRequest(m wire.DecideRequest) []byte {
-	var d document
-	o, asks := d.NewObject(), d.NewArray()
-	d.number(o, "version", int64(m.Version))
-	for i, ask := range m.Asks {
-		asks.SetArrayItem(i, d.ask(ask))
-	}
-	o.Set("asks", asks)
-	return o.MarshalTo(nil)
+	var w writer
+	w.object("", func() {
+		w.number("version", int64(m.Version))
+		w.list("asks", func() {
+			for _, ask := range m.Asks {
+				w.object("", func() { w.ask(ask) })
+			}
+		})
+	})
+	return w.b
 }
 
-func (d *document) ask(a wire.Ask) *fastjson.Value {
-	o := d.NewObject()
-	o.Set("call", d.NewString(a.Call))
-	o.Set("policy", d.NewString(a.Policy))
-	d.number(o, "subscription", int64(a.Subscription))
-	d.textOr(o, "product", a.Product)
-	o.Set("api", d.NewString(a.API))
-	o.Set("operation", d.NewString(a.Operation))
-	o.Set("request", d.request(a.Request))
+func (w *writer) ask(a wire.Ask) {
+	w.text("call", a.Call)
+	w.text("policy", a.Policy)
+	w.number("subscription", int64(a.Subscription))
+	w.text("product", a.Product)
+	w.text("api", a.API)
+	w.text("operation", a.Operation)
+	w.object("request", func() { w.request(a.Request) })
 	if a.Resource != nil {
-		o.Set("resource", d.resource(*a.Resource))
+		w.resource(*a.Resource)
 	}
-	return o
 }
 
-func (d *document) request(r wire.Request) *fastjson.Value {
-	o := d.NewObject()
-	for _, member := range []struct {
-		name string
-		text *string
-	}{{"method", r.Method}, {"path", r.Path}, {"scheme", r.Scheme}, {"host", r.Host}} {
-		if member.text != nil {
-			o.Set(member.name, d.NewString(*member.text))
-		}
-	}
-	writeMap(d, o, "params", r.Params, d.NewString)
-	writeMap(d, o, "query", r.Query, d.texts)
-	writeMap(d, o, "headers", r.Headers, d.texts)
+func (w *writer) request(r wire.Request) {
+	w.optional("method", r.Method)
+	w.optional("path", r.Path)
+	w.optional("scheme", r.Scheme)
+	w.optional("host", r.Host)
+	writeMap(w, "params", r.Params, w.text)
+	writeMap(w, "query", r.Query, w.texts)
+	writeMap(w, "headers", r.Headers, w.texts)
 	if r.Source != nil {
-		source := d.NewObject()
-		source.Set("address", d.NewString(r.Source.Address))
-		o.Set("source", source)
+		w.object("source", func() { w.text("address", r.Source.Address) })
 	}
-	return o
 }
 
-func (d *document) resource(r wire.Resource) *fastjson.Value {
-	o, scope := d.NewObject(), d.NewObject()
-	o.Set("kind", d.NewString(r.Kind))
-	for name, value := range r.Scope {
-		scope.Set(name, d.NewString(value))
-	}
-	o.Set("scope", scope)
-	o.Set("id", d.NewString(r.ID))
-	return o
+func (w *writer) resource(r wire.Resource) {
+	w.object("resource", func() {
+		w.text("kind", r.Kind)
+		w.object("scope", func() {
+			for name, value := range r.Scope {
+				w.text(name, value)
+			}
+		})
+		w.text("id", r.ID)
+	})
 }
 
 func writeResourceRequest(m wire.ResourceRequest) []byte {
-	var d document
-	o := d.NewObject()
-	d.number(o, "version", int64(m.Version))
-	o.Set("call", d.NewString(m.Call))
-	d.number(o, "subscription", int64(m.Subscription))
-	o.Set("api", d.NewString(m.API))
-	o.Set("operation", d.NewString(m.Operation))
-	o.Set("resource", d.resource(m.Resource))
-	return o.MarshalTo(nil)
+	var w writer
+	w.object("", func() {
+		w.number("version", int64(m.Version))
+		w.text("call", m.Call)
+		w.number("subscription", int64(m.Subscription))
+		w.text("api", m.API)
+		w.text("operation", m.Operation)
+		w.resource(m.Resource)
+	})
+	return w.b
 }
 
 func writeUsageReport(m wire.UsageReport) []byte {
-	var d document
-	o, denials := d.NewObject(), d.NewArray()
-	d.number(o, "version", int64(m.Version))
-	o.Set("vm", d.NewString(m.VM))
-	d.number(o, "sequence", int64(m.Sequence))
-	for i, denial := range m.Denials {
-		v := d.NewObject()
-		v.Set("call", d.NewString(denial.Call))
-		d.number(v, "time_millis", denial.TimeMillis)
-		d.number(v, "status", int64(denial.Status))
-		v.Set("reason", d.NewString(denial.Reason))
-		d.textOr(v, "decision", denial.Decision)
-		d.number(v, "subscription", int64(denial.Subscription))
-		d.textOr(v, "api", denial.API)
-		d.textOr(v, "operation", denial.Operation)
-		denials.SetArrayItem(i, v)
-	}
-	o.Set("denials", denials)
-	d.number(o, "denials_dropped", int64(m.DenialsDropped))
-	return o.MarshalTo(nil)
+	var w writer
+	w.object("", func() {
+		w.number("version", int64(m.Version))
+		w.text("vm", m.VM)
+		w.number("sequence", int64(m.Sequence))
+		w.list("denials", func() {
+			for _, d := range m.Denials {
+				w.object("", func() { w.denial(d) })
+			}
+		})
+		w.number("denials_dropped", int64(m.DenialsDropped))
+	})
+	return w.b
+}
+
+func (w *writer) denial(d wire.Denial) {
+	w.text("call", d.Call)
+	w.number("time_millis", d.TimeMillis)
+	w.number("status", int64(d.Status))
+	w.text("reason", d.Reason)
+	w.text("decision", d.Decision)
+	w.number("subscription", int64(d.Subscription))
+	w.text("api", d.API)
+	w.text("operation", d.Operation)
 }
