@@ -1,0 +1,16 @@
+//go:build !linux
+
+package azurite
+
+import (
+	"os"
+	"os/exec"
+)
+
+// dieWithParent does nothing here: the child lives on if this process is killed.
+func dieWithParent(*exec.Cmd) {}
+
+func stop(p *os.Process) error { return p.Kill() }
+
+// stoppable is not known here, and stop does not ask.
+func stoppable(int) bool { return true }
