@@ -511,6 +511,9 @@ func TestASubmit(t *testing.T) {
 		x := submit(f)
 		outcome := x.Intended(true, f.now)
 		wantStep(t, gate.Forward, outcome)
+		if id := x.Identity(); id.Decision != "d1" || id.Reason != gate.Allowed {
+			t.Fatalf("identity %+v", id)
+		}
 		if diff := cmp.Diff([]string{"accept-encoding"}, outcome.Edits.Remove); diff != "" {
 			t.Fatalf("removed (-want +got):\n%s", diff)
 		}

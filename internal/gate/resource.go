@@ -35,9 +35,11 @@ func (x *Exchange) Intended(ok bool, now time.Time) Outcome {
 	if refusal := x.admit(now); refusal != nil {
 		return x.refuse(*refusal, now)
 	}
+	x.identity.Decision = x.answer.Decision
 	if !ok {
 		return x.refuse(*unavailable("sidecar_unavailable"), now)
 	}
+	x.identity.Reason = Allowed
 	return x.forward()
 }
 
