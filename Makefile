@@ -24,11 +24,11 @@ TOOL            := $(GO) tool -modfile=tools/go.mod
 # --- people start here ---------------------------------------------------------------------
 
 .PHONY: run
-run: build envoy-or-name azurite-or-not ## Run the demo: an emulated AzureML service behind Envoy
+run: go envoy-or-name azurite-or-not build ## Run the demo: an emulated AzureML service behind Envoy
 	@exec bin/tollgate up
 
 .PHONY: test
-test: build envoy azurite ## Run every test
+test: go envoy-or-name azurite build ## Run every test
 	$(GO) test $$($(GO) list ./... | grep -v '/e2e')
 	$(GO) test -count=1 ./e2e/...
 
@@ -42,7 +42,7 @@ check: go ## Check formatting, lint, policies and known vulnerabilities; the tre
 	fi
 
 .PHONY: bench
-bench: build envoy ## Compare the filter with bare Envoy, Lua and ext_authz
+bench: go envoy-or-name build ## Compare the filter with bare Envoy, Lua and ext_authz
 	$(GO) run ./e2e/bench
 
 .PHONY: help
@@ -54,7 +54,7 @@ help: ## List the targets
 .PHONY: build
 build: go ## Build bin/tollgate and the filter, bin/tollgate.wasm
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/tollgate ./cmd/tollgate
+	$(GO) build -o bin/tollgate ./cmd/tollgate
 	GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -ldflags="-s -w -buildid=" -o bin/unstripped.wasm ./plugin
 	$(GO) run ./plugin/strip bin/unstripped.wasm bin/tollgate.wasm $(UNUSED_CALLBACKS)
 
@@ -69,7 +69,7 @@ clean: ## Remove what was built and the demo's data; .tools stays
 
 .PHONY: go
 go:
-	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go $$(awk '/^go /{print $$2}' go.mod) or later, from your system's packages or go.dev."; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go $$(awk '/^go /{print $$2}' go.mod) or later."; exit 1; }
 
 # --- tools ---------------------------------------------------------------------------------
 
