@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/store"
+)
+
+// This package is main: what it wires is tested from inside, what it prints by scripts.
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tollgate": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Deadline:            time.Now().Add(time.Minute), // a command that should fail may run instead
+		Setup: func(e *testscript.Env) error {
+			short, err := os.MkdirTemp("", "tg") // $WORK is too long a path for a socket
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { os.RemoveAll(short) })
+			e.Setenv("RUN", short)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"answers": answers, "occupy": occupy, "denials": denials, "terminate": terminate,
+		},
+	})
+}
+
+// answers waits until something listens: answers NETWORK ADDRESS.
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if c, err := net.Dial(args[0], args[1]); err == nil {
+			c.Close()
+			return
+		}
+	}
+	ts.Fatalf("nothing listens at %s", args[1])
+}
+
+// terminate sends SIGTERM to what runs in the background.
+func terminate(ts *testscript.TestScript, neg bool, args []string) {
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGTERM))
+	}
+}
+
+// occupy listens until the script ends, and sets an environment variable to the address:
+// occupy NETWORK ADDRESS VARIABLE.
+func occupy(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.Listen(args[0], args[1])
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	ts.Setenv(args[2], l.Addr().String())
+}
+
+// denials makes a store with a denial of each kind: denials FILE.
+func denials(ts *testscript.TestScript, neg bool, args []string) {
+	ctx := context.Background()
+	path := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
+	at := time.UnixMilli(1_900_000_000_123)
+	s, err := store.Open(ctx, path, store.Options{Now: func() time.Time { return at }})
+	ts.Check(err)
+	defer s.Close()
+	ts.Check(s.Record(ctx, []store.Decision{{ID: "d1", Call: "call-policy", Time: at, Status: 404, Reasons: []string{"job_not_found"}, Subscription: 7,
+		API: "Demo", Operation: "Status", Policy: "p1",
+		Rules: []store.Rule{{Path: "data.tollgate.access.deny", File: "policies/access.rego", Line: 12, Reason: "job_not_found", Title: "Somebody else's"}}}}))
+	_, err = s.TakeUsage(ctx, wire.UsageReport{VM: "a", Sequence: 1, Denials: []wire.Denial{
+		{Call: "call-filter", TimeMillis: at.UnixMilli(), Status: 401, Reason: "key_unknown", API: "demo"},
+		{Call: "call-cached", TimeMillis: at.UnixMilli(), Status: 404, Reason: "job_not_found", Decision: "d1", Subscription: 7, API: "demo", Operation: "Status"},
+		{Call: "call-pruned", TimeMillis: at.UnixMilli(), Status: 404, Reason: "job_not_found", Decision: "d0"},
+	}})
+	ts.Check(err)
+}
+
+func TestEveryReasonHasASentence(t *testing.T) {
+	for reason, s := range reasons {
+		if s == "" || s[len(s)-1] != '.' {
+			t.Errorf("%s: %q is no sentence", reason, s)
+		}
+	}
+	for _, reason := range []string{"job_not_found", "job_id_unreadable", "model_not_recorded"} {
+		if sentence(reason) == "" {
+			t.Errorf("%s has no sentence", reason)
+		}
+	}
+	if s := sentence("an_authors_own"); s != "" {
+		t.Errorf("an author's reason has one of ours: %s", s)
+	}
+}

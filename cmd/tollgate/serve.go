@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tollgate/tollgate/internal/catalog"
+	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/filterapi"
+	"github.com/tollgate/tollgate/sidecar/policy"
+	"github.com/tollgate/tollgate/sidecar/secret"
+	"github.com/tollgate/tollgate/sidecar/store"
+	"github.com/tollgate/tollgate/sidecar/xds"
+)
+
+// catalogFlags say how to read a catalog; serve and check share them.
+type catalogFlags struct {
+	policies, bundle string
+	allowBackends    []string
+	backends         []string // "API name=URL"
+}
+
+func (c *catalogFlags) register(f *pflag.FlagSet) {
+	f.StringVar(&c.policies, "policies", "", "folder of policies in place of the built-in ones")
+	f.StringVar(&c.bundle, "bundle", "", "OPA bundle in place of the built-in policies")
+	f.StringArrayVar(&c.allowBackends, "allow-backend", nil, "host, or host:port, of a backend that may stand in a loopback, link-local or metadata range; repeatable")
+	f.StringArrayVar(&c.backends, "backend", nil, `"API name=URL": a backend in place of the catalog's; repeatable`)
+}
+
+func (c *catalogFlags) options() (catalog.Options, error) {
+	o := catalog.Options{AllowBackends: c.allowBackends, BackendOverrides: map[string]string{}}
+	for _, b := range c.backends {
+		name, url, ok := strings.Cut(b, "=")
+		if !ok || name == "" || url == "" {
+			return o, fmt.Errorf(`--backend is "API name=URL", not %q`, b)
+		}
+		o.BackendOverrides[name] = url
+	}
+	return o, nil
+}
+
+// serveConfig is what `tollgate serve` was asked for.
+type serveConfig struct {
+	catalogFlags
+	catalog, store, socket string
+	xds                    string // folder; empty: no routes and clusters are written
+	metrics                string // address; empty: none
+	gateway, region        string
+	maxStale               time.Duration
+	watchTimeout           time.Duration // of the filters' long poll; 0: wire.WatchSeconds
+	log                    *slog.Logger
+	ready                  func(summary string) // called once filters are answered
+}
+
+func serveCommand() *cobra.Command {
+	var s serveConfig
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the sidecar: catalog, keys and policies for the filters of one Envoy",
+		Long: `Runs the sidecar. It applies the catalog, and again whenever the file changes (touch it
+after a change to a file with a secret); a catalog with mistakes is refused whole, and the
+last good one stays. So it does with policies.`,
+		Example: "  tollgate serve --catalog tollgate.yaml --store /var/lib/tollgate/tollgate.db --socket /run/tollgate/sidecar.sock --xds /run/tollgate/xds",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			s.log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+			s.ready = func(summary string) { fmt.Fprintln(c.OutOrStdout(), summary) }
+			return serve(ctx, s)
+		},
+	}
+	f := c.Flags()
+	s.register(f)
+	f.StringVar(&s.catalog, "catalog", "tollgate.yaml", "the catalog")
+	f.StringVar(&s.store, "store", defaultStore, "the store; created where it is missing")
+	f.StringVar(&s.socket, "socket", ".tollgate/sidecar.sock", "the Unix socket for the filters")
+	f.StringVar(&s.xds, "xds", "", "folder for the routes and clusters that Envoy reads")
+	f.StringVar(&s.metrics, "metrics", "", "address for Prometheus metrics, like 127.0.0.1:9464")
+	f.StringVar(&s.gateway, "gateway", "tollgate", "input.gateway.name for policies")
+	f.StringVar(&s.region, "region", "", "input.gateway.region for policies")
+	f.DurationVar(&s.maxStale, "max-stale", 5*time.Minute, "how long filters go on without this sidecar")
+	return c
+}
+
+// serve runs the sidecar until ctx ends, which is no error.
+func serve(ctx context.Context, c serveConfig) error {
+	s, err := newSidecar(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	seen, err := s.apply(ctx)
+	if err != nil {
+		return err
+	}
+	socket, err := filterapi.Listen(c.socket)
+	if err != nil {
+		return err
+	}
+	var metrics net.Listener
+	if c.metrics != "" {
+		if metrics, err = listen(c.metrics); err != nil {
+			return errors.Join(err, socket.Close())
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.server.Serve(ctx, socket) })
+	if metrics != nil {
+		g.Go(func() error { return serveMetrics(ctx, metrics, s.registry) })
+	}
+	g.Go(func() error { follow(ctx, c.catalog, seen, c.log, func() { s.reapply(ctx) }); return nil })
+	g.Go(func() error {
+		if err := s.engine.Watch(ctx, func() { s.refresh(ctx) }); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("following the policies: %w", err)
+		}
+		return nil
+	})
+	c.ready(fmt.Sprintf("tollgate: ready at %s, catalog %s, revision %s", c.socket, c.catalog, s.server.Revision()))
+	return g.Wait()
+}
+
+// sidecar is what serve wires together.
+type sidecar struct {
+	serveConfig
+	options  catalog.Options
+	store    *store.Store
+	engine   *policy.Engine
+	server   *filterapi.Server
+	registry *prometheus.Registry
+}
+
+func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
+	s := &sidecar{serveConfig: c, registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	if s.options, err = c.options(); err != nil {
+		return nil, err
+	}
+	if c.maxStale < time.Second {
+		return nil, fmt.Errorf("--max-stale is at least 1s, not %s", c.maxStale)
+	}
+	if s.store, err = store.Open(ctx, c.store, store.Options{}); err != nil {
+		return nil, err
+	}
+	if s.engine, err = policy.Open(ctx, policy.Config{Dir: c.policies, Bundle: c.bundle, Log: c.log}); err != nil {
+		return nil, errors.Join(err, s.store.Close())
+	}
+	s.server = filterapi.New(filterapi.Config{
+		Store: s.store, Policy: s.engine, Log: c.log, WatchTimeout: c.watchTimeout, Metrics: s.registry,
+		Gateway: wire.Gateway{Name: c.gateway, Region: c.region, MaxStaleSeconds: int(c.maxStale / time.Second)},
+	})
+	return s, nil
+}
+
+func (s *sidecar) close() {
+	if err := s.store.Close(); err != nil {
+		s.log.Error("closing the store", "error", err)
+	}
+}
+
+// apply reads the catalog and makes it what the gateway hands out. What can fail without
+// having changed anything comes first. It returns the state of the file that it read.
+func (s *sidecar) apply(ctx context.Context) (fs.FileInfo, error) {
+	seen, err := os.Stat(s.catalog)
+	if err != nil {
+		return nil, fmt.Errorf("reading the catalog: %w", err)
+	}
+	c, err := readCatalog(s.catalog, s.options)
+	if err != nil {
+		return seen, err
+	}
+	secrets := secret.Reader{Dir: filepath.Dir(s.catalog)}
+	keys, err := backendKeys(c, secrets)
+	if err != nil {
+		return seen, err
+	}
+	if s.xds != "" {
+		if _, _, err := xds.Files(c, xds.Options{}); err != nil {
+			return seen, fmt.Errorf("writing Envoy's routes and clusters: %w", err)
+		}
+	}
+	if _, err := s.store.Apply(ctx, c, secrets); err != nil {
+		return seen, err
+	}
+	if _, err := s.engine.SetCatalog(policy.CatalogData(c)); err != nil {
+		return seen, fmt.Errorf("giving policies the catalog: %w", err)
+	}
+	if s.xds != "" {
+		if err := xds.Write(s.xds, c, xds.Options{}); err != nil {
+			return seen, fmt.Errorf("writing Envoy's routes and clusters: %w", err)
+		}
+	}
+	return seen, s.server.Publish(ctx, filterapi.Catalog{Catalog: c, BackendKeys: keys})
+}
+
+func (s *sidecar) reapply(ctx context.Context) {
+	_, err := s.apply(ctx)
+	if err == nil {
+		s.log.Info("applied the catalog", "file", s.catalog)
+		return
+	}
+	const kept = "the catalog is refused, the last good one stays"
+	var broken *brokenCatalog
+	if errors.As(err, &broken) {
+		for _, m := range broken.mistakes {
+			s.log.Error(kept, "mistake", m.String())
+		}
+		return
+	}
+	s.log.Error(kept, "error", err)
+}
+
+func (s *sidecar) refresh(ctx context.Context) {
+	if err := s.server.Refresh(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("publishing the policy", "error", err)
+	}
+}
+
+func serveMetrics(ctx context.Context, l net.Listener, r *prometheus.Registry) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { server.Close() })()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving metrics: %w", err)
+	}
+	return nil
+}

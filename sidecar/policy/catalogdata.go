@@ -1,0 +1,50 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/tollgate/tollgate/internal/catalog"
+)
+
+// CatalogData is data.catalog: what policies may know of c besides their input.
+//
+//	apis      {NAME: {suffix, tags, subscription_required, operations: [NAME]}}
+//	products  {NAME: {apis: [NAME], subscription_required}}
+//	groups    [NAME]
+//
+// It holds neither developers nor subscriptions: those are input, one at a time.
+func CatalogData(c *catalog.Catalog) map[string]any {
+	apis, products := map[string]any{}, map[string]any{}
+	for _, api := range c.APIs {
+		operations := make([]any, len(api.Operations))
+		for i, operation := range api.Operations {
+			operations[i] = operation.Name
+		}
+		apis[api.Name] = map[string]any{
+			"suffix":                api.Suffix,
+			"tags":                  anys(api.Tags),
+			"subscription_required": api.SubscriptionRequired,
+			"operations":            operations,
+		}
+	}
+	for _, product := range c.Products {
+		products[product.Name] = map[string]any{
+			"apis":                  anys(product.APIs),
+			"subscription_required": product.SubscriptionRequired,
+		}
+	}
+	var groups []string
+	for _, developer := range c.Developers {
+		groups = append(groups, developer.Groups...)
+	}
+	slices.Sort(groups)
+	return map[string]any{"apis": apis, "products": products, "groups": anys(slices.Compact(groups))}
+}
+
+func anys(values []string) []any {
+	list := make([]any, len(values))
+	for i, value := range values {
+		list[i] = value
+	}
+	return list
+}

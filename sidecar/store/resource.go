@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+// ErrConflict says that a resource belongs to another call.
+var ErrConflict = errors.New("the resource belongs to another call")
+
+// ErrNoIntent says that no submit with this call was announced, so that nobody knows which
+// backend it went to.
+var ErrNoIntent = errors.New("no submit with this call was announced")
+
+// Submit is a call that creates a resource.
+type Submit struct {
+	Call         string
+	Subscription uint32 // 0: keyless, whose resources are nobody's
+	Backend      string // the backend's URL
+	API          string
+	Operation    string
+	Resource     wire.Resource // ID is empty before the backend gave one
+}
+
+// Intend records that a submit is about to be forwarded. Repeating it changes nothing.
+func (s *Store) Intend(ctx context.Context, submit Submit) error {
+	return s.transact(ctx, "recording an intent", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			INSERT INTO intent (call, subscription, kind, scope, backend, api, operation, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`, submit.Call, int64(submit.Subscription), submit.Resource.Kind, scopeKey(submit.Resource.Scope),
+			submit.Backend, submit.API, submit.Operation, s.now().UnixMilli())
+		return err
+	})
+}
+
+// Own records that submit's subscription created submit's resource, for ever. The backend
+// is that of the call's intent, or submit.Backend where there is none; ErrNoIntent when
+// that is empty as well. Repeating it changes nothing; ErrConflict when the resource
+// belongs to another call or subscription.
+func (s *Store) Own(ctx context.Context, submit Submit) error {
+	scope := scopeKey(submit.Resource.Scope)
+	return s.transact(ctx, "recording a resource", func(tx *sql.Tx) error {
+		backend := submit.Backend
+		err := tx.QueryRowContext(ctx, `SELECT backend FROM intent WHERE call = ? AND subscription = ? AND kind = ? AND scope = ?`,
+			submit.Call, int64(submit.Subscription), submit.Resource.Kind, scope).Scan(&backend)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if backend == "" {
+			return ErrNoIntent
+		}
+		if _, err := tx.ExecContext(ctx, `
+			INSERT INTO resource (backend, kind, scope, id, subscription, call, created) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT DO NOTHING`, backend, submit.Resource.Kind, scope, submit.Resource.ID,
+			int64(submit.Subscription), submit.Call, s.now().UnixMilli()); err != nil {
+			return err
+		}
+		var owner uint32
+		var call string
+		if err := tx.QueryRowContext(ctx, `SELECT subscription, call FROM resource WHERE backend = ? AND kind = ? AND scope = ? AND id = ?`,
+			backend, submit.Resource.Kind, scope, submit.Resource.ID).Scan(&owner, &call); err != nil {
+			return err
+		}
+		if owner != submit.Subscription || call != submit.Call {
+			return ErrConflict
+		}
+		return nil
+	})
+}
+
+// Owner returns the subscription that created a resource; false when that is not known.
+// A resource that was submitted without a key is nobody's: false as well.
+func (s *Store) Owner(ctx context.Context, backend string, r wire.Resource) (uint32, bool, error) {
+	var owner uint32
+	err := s.read.QueryRowContext(ctx, `SELECT subscription FROM resource WHERE backend = ? AND kind = ? AND scope = ? AND id = ?`,
+		backend, r.Kind, scopeKey(r.Scope), r.ID).Scan(&owner)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, fmt.Errorf("looking up an owner: %w", err)
+	}
+	return owner, owner != 0, nil
+}
+
+// scopeKey is the canonical form of a resource's scope: JSON with sorted names.
+func scopeKey(scope map[string]string) string {
+	if len(scope) == 0 {
+		return "{}"
+	}
+	b, _ := json.Marshal(scope) // a map of strings always marshals
+	return string(b)
+}
