@@ -37,6 +37,7 @@ func (s *stream) OnHttpRequestHeaders(int, bool) (action types.Action) {
 	head := gate.ReadHead(pairs, sourceAddress)
 	exchange, outcome := s.plugin.gate.Begin(head, time.Now())
 	s.exchange = exchange
+	provoke(&head)
 	return s.request(outcome)
 }
 

@@ -1,0 +1,120 @@
+// Command bench compares what the filter costs with what else could stand in its place:
+// nothing, a Lua filter, and ext_authz to a server that evaluates the same policy. All
+// Envoys run envoy.yaml with the same catalog and the same backend; they differ in one HTTP
+// filter. They are started once, and given load one after the other, again and again, so
+// that whatever else the machine does meets all of them; ratios are of neighbours in time.
+//
+// It measures and asserts nothing about time. What it does check is that it measures what it
+// says: every answer is 200, the backend gets what it should, and the cold variant asks.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// config says how much to measure.
+type config struct {
+	root        string        // the clone
+	rounds      int           // of all variants
+	slice       time.Duration // of load, for each variant in each round
+	requests    int           // at most, in a slice
+	warmup      int           // requests to each variant before the first round
+	connections int
+	up          bool // whether to time `tollgate up`
+}
+
+// wholeRun bounds a run, whatever goes wrong.
+const wholeRun = 170 * time.Second
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == authzCommand {
+		exit(serveAuthz(os.Args[2:]))
+	}
+	c := config{root: clone()}
+	flag.IntVar(&c.rounds, "rounds", 9, "how often each variant gets load")
+	flag.DurationVar(&c.slice, "slice", 1500*time.Millisecond, "for how long at a time")
+	flag.IntVar(&c.requests, "requests", 50_000, "requests in a slice, at most")
+	flag.IntVar(&c.warmup, "warmup", 1000, "requests to each variant before the first round")
+	flag.IntVar(&c.connections, "connections", 8, "connections, each with one request at a time")
+	flag.BoolVar(&c.up, "up", true, "time `tollgate up` too")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, wholeRun, fmt.Errorf("the run takes longer than %s", wholeRun))
+	defer cancel()
+	exit(run(ctx, os.Stdout, c))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// clone is the folder with go.mod, as it was when this was built.
+func clone() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
+
+// run measures and prints. Everything that it started has ended when it returns.
+func run(ctx context.Context, out io.Writer, c config) (err error) {
+	defer func() {
+		// What fails when time is up, or on Ctrl-C, fails for that reason.
+		if cause := context.Cause(ctx); err != nil && cause != nil {
+			err = cause
+		}
+	}()
+	module, err := os.Stat(filepath.Join(c.root, pluginFile))
+	if err != nil {
+		return fmt.Errorf("looking for the filter, which `make build` makes: %w", err)
+	}
+	o := outcome{moduleBytes: module.Size()}
+	dir, err := os.MkdirTemp("", "tgb") // short: a socket's path has at most 107 bytes
+	if err != nil {
+		return fmt.Errorf("making a folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if c.up {
+		fmt.Fprintln(out, "Timing `tollgate up`")
+		if o.up, err = timeUp(ctx, c.root, filepath.Join(dir, "up")); err != nil {
+			return fmt.Errorf("timing `tollgate up`: %w", err)
+		}
+	}
+	fmt.Fprintf(out, "Starting %d Envoys\n", len(variants))
+	r, err := startRig(ctx, c, dir)
+	if err != nil {
+		return err
+	}
+	defer r.stop()
+	for _, l := range r.lanes {
+		if err := l.warmUp(ctx, c); err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
+	}
+	fmt.Fprintf(out, "Measuring: %d rounds of %s for each, %d connections\n", c.rounds, c.slice, c.connections)
+	for range c.rounds {
+		round := make(round, len(r.lanes))
+		for _, l := range r.lanes {
+			if round[l.name], err = l.measure(ctx, c); err != nil {
+				return fmt.Errorf("%s: %w", l.name, err)
+			}
+		}
+		o.rounds = append(o.rounds, round)
+	}
+	return o.print(out)
+}
+
+var errEnded = errors.New("a process ended")
