@@ -8,7 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tollgate/tollgate/internal/jsontext"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
@@ -100,10 +101,10 @@ func apim(e Error) []byte {
 	b := append(make([]byte, 0, 160), `{ "statusCode": `...)
 	b = strconv.AppendInt(b, int64(e.Status), 10)
 	b = append(b, `, "message": `...)
-	b = jsontext.AppendString(b, message(e))
+	b = appendString(b, message(e))
 	if e.Status == 500 {
 		b = append(b, `, "activityId": `...)
-		b = jsontext.AppendString(b, e.RequestID)
+		b = appendString(b, e.RequestID)
 	}
 	return append(b, " }"...)
 }
@@ -117,13 +118,13 @@ func azureML(e Error) []byte {
 		}
 	}
 	b := append(make([]byte, 0, 256), `{"error":{"code":`...)
-	b = jsontext.AppendString(b, envelope.code)
+	b = appendString(b, envelope.code)
 	b = append(b, `,"message":`...)
-	b = jsontext.AppendString(b, envelope.message)
+	b = appendString(b, envelope.message)
 	b = append(b, `,"details":[{"code":`...)
-	b = jsontext.AppendString(b, envelope.detail)
+	b = appendString(b, envelope.detail)
 	b = append(b, `,"message":`...)
-	b = jsontext.AppendString(b, message(e))
+	b = appendString(b, message(e))
 	return append(b, "}]}}"...)
 }
 
@@ -142,15 +143,15 @@ var azureMLEnvelopes = map[int]azureMLEnvelope{
 
 func problem(e Error) []byte {
 	b := append(make([]byte, 0, 256), `{"type":"about:blank","title":`...)
-	b = jsontext.AppendString(b, title(e.Status))
+	b = appendString(b, title(e.Status))
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(e.Status), 10)
 	b = append(b, `,"detail":`...)
-	b = jsontext.AppendString(b, message(e))
+	b = appendString(b, message(e))
 	b = append(b, `,"reason":`...)
-	b = jsontext.AppendString(b, e.Reason)
+	b = appendString(b, e.Reason)
 	b = append(b, `,"request_id":`...)
-	b = jsontext.AppendString(b, e.RequestID)
+	b = appendString(b, e.RequestID)
 	return append(b, '}')
 }
 
@@ -191,4 +192,11 @@ func title(status int) string {
 		return "Gateway timeout"
 	}
 	return "Status " + strconv.Itoa(status)
+}
+
+// appendString writes s as a JSON string, with U+FFFD in the place of bytes that are not
+// UTF-8, which is all that the error says.
+func appendString(b []byte, s string) []byte {
+	b, _ = jsontext.AppendQuote(b, s)
+	return b
 }

@@ -7,9 +7,11 @@
 package gate
 
 import (
-	"fmt"
+	"errors"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/cache"
@@ -97,7 +99,7 @@ func (g *Gate) Ready(now time.Time) bool {
 func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err error) {
 	next, err := compile(s)
 	if err != nil {
-		return nil, fmt.Errorf("loading snapshot %s: %w", s.Revision, err)
+		return nil, errors.New("loading snapshot " + s.Revision.String() + ": " + err.Error())
 	}
 	if g.held == nil || g.held.policy.Revision != next.policy.Revision || g.held.revision.Store != next.revision.Store {
 		refresh = g.hottest(next)
@@ -112,7 +114,7 @@ func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err err
 
 func compile(s wire.Snapshot) (*held, error) {
 	if s.Version != wire.Version {
-		return nil, fmt.Errorf("version %d, want %d", s.Version, wire.Version)
+		return nil, errors.New("version " + strconv.Itoa(s.Version) + ", want " + strconv.Itoa(wire.Version))
 	}
 	table, err := route.Compile(s.APIs)
 	if err != nil {
@@ -124,7 +126,7 @@ func compile(s wire.Snapshot) (*held, error) {
 	}
 	for _, field := range s.Policy.Vary {
 		if !known(field) {
-			return nil, fmt.Errorf("policy depends on the unknown field %q", field)
+			return nil, errors.New("policy depends on the unknown field " + strings.Join(field, "."))
 		}
 	}
 	h := &held{
@@ -133,7 +135,7 @@ func compile(s wire.Snapshot) (*held, error) {
 	}
 	for _, api := range s.APIs {
 		if api.Open >= len(s.Scopes) {
-			return nil, fmt.Errorf("API %q is open under the unknown scope %d", api.Name, api.Open)
+			return nil, errors.New("API " + api.Name + " is open under an unknown scope")
 		}
 		h.keyHeaders = append(h.keyHeaders, api.Keys.Header)
 	}

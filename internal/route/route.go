@@ -2,7 +2,7 @@ package route
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 
@@ -60,7 +60,7 @@ func Compile(apis []wire.API) (*Table, error) {
 		for j, operation := range api.Operations {
 			segments, err := parseTemplate(operation.Template)
 			if err != nil {
-				return nil, fmt.Errorf("compiling operation %q of API %q: %w", operation.Name, api.Name, err)
+				return nil, errors.New("compiling operation " + operation.Name + " of API " + api.Name + ": " + err.Error())
 			}
 			t.routes[i] = append(t.routes[i], template{j, operation.Method, segments})
 		}
@@ -83,7 +83,7 @@ func anyHost(api wire.API) int {
 
 func parseTemplate(text string) ([]segment, error) {
 	if !strings.HasPrefix(text, "/") {
-		return nil, fmt.Errorf("template %q does not begin with a slash", text)
+		return nil, errors.New("template " + text + " does not begin with a slash")
 	}
 	var segments []segment
 	for part := range strings.SplitSeq(text[1:], "/") {

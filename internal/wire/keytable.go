@@ -3,8 +3,10 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
+	"errors"
+	"slices"
 	"sort"
+	"strconv"
 )
 
 // KeyRecordSize is the packed size of a KeyRecord in bytes.
@@ -52,11 +54,12 @@ type KeyTable struct{ packed []byte }
 // PackKeys sorts records by MAC and packs them. Two records with one MAC are an error:
 // one key would name two subscriptions.
 func PackKeys(records []KeyRecord) ([]byte, error) {
-	sort.Slice(records, func(i, j int) bool { return bytes.Compare(records[i].MAC[:], records[j].MAC[:]) < 0 })
+	slices.SortFunc(records, func(a, b KeyRecord) int { return bytes.Compare(a.MAC[:], b.MAC[:]) })
 	packed := make([]byte, 0, len(records)*KeyRecordSize)
 	for i, r := range records {
 		if i > 0 && r.MAC == records[i-1].MAC {
-			return nil, fmt.Errorf("packing keys: subscriptions %d and %d share a key", records[i-1].Subscription, r.Subscription)
+			return nil, errors.New("packing keys: subscriptions " + strconv.FormatUint(uint64(records[i-1].Subscription), 10) +
+				" and " + strconv.FormatUint(uint64(r.Subscription), 10) + " share a key")
 		}
 		packed = append(packed, r.MAC[:]...)
 		packed = binary.LittleEndian.AppendUint32(packed, r.Subscription)
@@ -71,12 +74,12 @@ func PackKeys(records []KeyRecord) ([]byte, error) {
 // OpenKeyTable checks that packed is whole and strictly ascending and keeps it.
 func OpenKeyTable(packed []byte) (KeyTable, error) {
 	if len(packed)%KeyRecordSize != 0 {
-		return KeyTable{}, fmt.Errorf("opening key table: %d bytes are not a multiple of %d", len(packed), KeyRecordSize)
+		return KeyTable{}, errors.New("opening key table: " + strconv.Itoa(len(packed)) + " bytes are not a multiple of " + strconv.Itoa(KeyRecordSize))
 	}
 	t := KeyTable{packed}
 	for i := 1; i < t.Len(); i++ {
 		if bytes.Compare(t.mac(i-1), t.mac(i)) >= 0 {
-			return KeyTable{}, fmt.Errorf("opening key table: record %d is out of order", i)
+			return KeyTable{}, errors.New("opening key table: record " + strconv.Itoa(i) + " is out of order")
 		}
 	}
 	return t, nil
@@ -106,4 +109,4 @@ func (t KeyTable) Find(mac [16]byte) (KeyRecord, bool) {
 func (t KeyTable) mac(i int) []byte { return t.packed[i*KeyRecordSize : i*KeyRecordSize+16] }
 
 // String is the form of a revision in a query: "store:number".
-func (r Revision) String() string { return fmt.Sprintf("%s:%d", r.Store, r.Number) }
+func (r Revision) String() string { return r.Store + ":" + strconv.FormatUint(r.Number, 10) }

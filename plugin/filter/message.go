@@ -1,158 +1,176 @@
 package filter
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
+	"io"
 	"strconv"
 
-	"github.com/valyala/fastjson"
+	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/tollgate/tollgate/internal/jsontext"
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
-// encoding/json costs a module a megabyte (RATIONALE.md), so this file reads the messages
-// of internal/wire with fastjson, and writes them itself: fastjson writes control
-// characters as Go does, not as JSON. A property test holds both against encoding/json and
-// the struct tags.
+// encoding/json brings reflection along, which costs a module a megabyte (RATIONALE.md). So
+// this file reads the messages of internal/wire token by token, and writes them itself. A
+// property test holds both against encoding/json and the struct tags.
 
 var errMessage = errors.New("the sidecar's message is not readable")
 
-// object reads the members of one JSON object; the first mismatch of types is kept.
-type object struct {
-	value *fastjson.Value
-	bad   *bool
+// value is one JSON value on its way into a message. The first mismatch of types is kept.
+type value struct {
+	kind    jsontext.Kind
+	text    string // of a string; of a number as it is written
+	members map[string]value
+	items   []value
+	bad     *bool
 }
 
 func parseObject(body []byte) (object, error) {
-	value, err := fastjson.ParseBytes(body)
-	if err != nil || value.Type() != fastjson.TypeObject {
+	decoder := jsontext.NewDecoder(bytes.NewBuffer(body))
+	v, err := parse(decoder, new(bool))
+	if err != nil || v.kind != '{' {
 		return object{}, errMessage
 	}
-	return object{value, new(bool)}, nil
+	if _, err := decoder.ReadToken(); err != io.EOF {
+		return object{}, errMessage
+	}
+	return v.asObject(), nil
 }
 
-// member is nil when it is absent or null.
-func (o object) member(name string, types ...fastjson.Type) *fastjson.Value {
-	v := o.value.Get(name)
-	if v == nil || v.Type() == fastjson.TypeNull {
-		return nil
+// parse reads one value. The decoder bounds the depth, and refuses a name that stands twice.
+func parse(decoder *jsontext.Decoder, bad *bool) (value, error) {
+	token, err := decoder.ReadToken()
+	if err != nil {
+		return value{}, err
 	}
-	for _, t := range types {
-		if v.Type() == t {
-			return v
+	v := value{kind: token.Kind(), bad: bad}
+	switch v.kind {
+	case '"', '0':
+		v.text = token.String()
+	case '{':
+		v.members = make(map[string]value)
+		for decoder.PeekKind() != '}' {
+			name, err := decoder.ReadToken()
+			if err != nil {
+				return v, err
+			}
+			key := name.String()
+			if v.members[key], err = parse(decoder, bad); err != nil {
+				return v, err
+			}
 		}
+		_, err = decoder.ReadToken()
+	case '[':
+		for decoder.PeekKind() != ']' {
+			item, err := parse(decoder, bad)
+			if err != nil {
+				return v, err
+			}
+			v.items = append(v.items, item)
+		}
+		_, err = decoder.ReadToken()
 	}
-	*o.bad = true
-	return nil
+	return v, err
+}
+
+// object is the members of one JSON object.
+type object struct {
+	members map[string]value
+	bad     *bool
+}
+
+func (v value) require(ok bool) bool {
+	if !ok {
+		*v.bad = true
+	}
+	return ok
+}
+
+func (v value) asObject() object {
+	v.require(v.kind == '{')
+	return object{v.members, v.bad}
+}
+
+func (v value) asText() string {
+	if !v.require(v.kind == '"') {
+		return ""
+	}
+	return v.text
+}
+
+func (v value) asNumber() int64 {
+	n, err := strconv.ParseInt(v.text, 10, 64)
+	v.require(v.kind == '0' && err == nil)
+	return n
+}
+
+func (v value) asInt() int { return int(v.asNumber()) }
+
+func (v value) asField() wire.Field { return items(v, value.asText) }
+
+// items reads an array; nil when it is empty.
+func items[T any](v value, read func(value) T) []T {
+	v.require(v.kind == '[')
+	var list []T
+	for _, item := range v.items {
+		list = append(list, read(item))
+	}
+	return list
+}
+
+// objects makes a reader of objects one of values.
+func objects[T any](read func(object) T) func(value) T {
+	return func(v value) T { return read(v.asObject()) }
+}
+
+// member is false when it is absent or null.
+func (o object) member(name string) (value, bool) {
+	v, ok := o.members[name]
+	return v, ok && v.kind != 'n'
 }
 
 func (o object) text(name string) string {
-	if v := o.member(name, fastjson.TypeString); v != nil {
-		return string(v.GetStringBytes())
+	if v, ok := o.member(name); ok {
+		return v.asText()
 	}
 	return ""
 }
 
 func (o object) flag(name string) bool {
-	v := o.member(name, fastjson.TypeTrue, fastjson.TypeFalse)
-	return v != nil && v.GetBool()
+	v, ok := o.member(name)
+	return ok && v.require(v.kind == 't' || v.kind == 'f') && v.kind == 't'
 }
 
 func (o object) number(name string) int64 {
-	v := o.member(name, fastjson.TypeNumber)
-	if v == nil {
-		return 0
+	if v, ok := o.member(name); ok {
+		return v.asNumber()
 	}
-	n, err := v.Int64()
-	if err != nil {
-		*o.bad = true
-	}
-	return n
+	return 0
 }
 
 func (o object) bytes(name string) []byte {
-	v := o.member(name, fastjson.TypeString)
-	if v == nil {
-		return nil
-	}
-	encoded := v.GetStringBytes()
-	decoded := make([]byte, base64.StdEncoding.DecodedLen(len(encoded)))
-	n, err := base64.StdEncoding.Decode(decoded, encoded)
+	decoded, err := base64.StdEncoding.DecodeString(o.text(name))
 	if err != nil {
 		*o.bad = true
 	}
-	return decoded[:n]
+	return decoded
 }
 
 func (o object) object(name string) (object, bool) {
-	v := o.member(name, fastjson.TypeObject)
-	return object{v, o.bad}, v != nil
+	v, ok := o.member(name)
+	if !ok {
+		return object{nil, o.bad}, false
+	}
+	return v.asObject(), true
 }
 
-// list reads an array; nil when it is absent or empty.
-func list[T any](o object, name string, read func(object) T) []T {
-	v := o.member(name, fastjson.TypeArray)
-	if v == nil || len(v.GetArray()) == 0 {
-		return nil
+func list[T any](o object, name string, read func(value) T) []T {
+	if v, ok := o.member(name); ok {
+		return items(v, read)
 	}
-	items := make([]T, 0, len(v.GetArray()))
-	for _, item := range v.GetArray() {
-		items = append(items, read(object{item, o.bad}))
-	}
-	return items
-}
-
-func (o object) asText() string {
-	if o.value.Type() != fastjson.TypeString {
-		*o.bad = true
-	}
-	return string(o.value.GetStringBytes())
-}
-
-func (o object) asInt() int {
-	n, err := o.value.Int()
-	if err != nil {
-		*o.bad = true
-	}
-	return n
-}
-
-func (o object) asField() wire.Field {
-	if o.value.Type() != fastjson.TypeArray {
-		*o.bad = true
-	}
-	var field wire.Field
-	for _, item := range o.value.GetArray() {
-		field = append(field, object{item, o.bad}.asText())
-	}
-	return field
-}
-
-func readSnapshot(body []byte) (wire.Snapshot, error) {
-	o, err := parseObject(body)
-	if err != nil {
-		return wire.Snapshot{}, err
-	}
-	revision, _ := o.object("revision")
-	gateway, _ := o.object("gateway")
-	policy, whole := o.object("policy")
-	if revision.value == nil || gateway.value == nil || !whole {
-		return wire.Snapshot{}, errMessage
-	}
-	s := wire.Snapshot{
-		Version:  int(o.number("version")),
-		Revision: wire.Revision{Store: revision.text("store"), Number: uint64(revision.number("number"))},
-		Gateway:  wire.Gateway{Name: gateway.text("name"), Region: gateway.text("region"), MaxStaleSeconds: int(gateway.number("max_stale_seconds"))},
-		Pepper:   o.bytes("pepper"),
-		Policy:   readPolicy(policy),
-		APIs:     list(o, "apis", readAPI),
-		Scopes: list(o, "scopes", func(o object) wire.Scope {
-			return wire.Scope{Product: o.text("product"), APIs: list(o, "apis", object.asInt)}
-		}),
-		Keys: o.bytes("keys"),
-	}
-	return s, o.outcome()
+	return nil
 }
 
 func (o object) outcome() error {
@@ -162,25 +180,51 @@ func (o object) outcome() error {
 	return nil
 }
 
+func readSnapshot(body []byte) (wire.Snapshot, error) {
+	o, err := parseObject(body)
+	if err != nil {
+		return wire.Snapshot{}, err
+	}
+	revision, named := o.object("revision")
+	gateway, placed := o.object("gateway")
+	policy, decided := o.object("policy")
+	if !named || !placed || !decided {
+		return wire.Snapshot{}, errMessage
+	}
+	s := wire.Snapshot{
+		Version:  int(o.number("version")),
+		Revision: wire.Revision{Store: revision.text("store"), Number: uint64(revision.number("number"))},
+		Gateway:  wire.Gateway{Name: gateway.text("name"), Region: gateway.text("region"), MaxStaleSeconds: int(gateway.number("max_stale_seconds"))},
+		Pepper:   o.bytes("pepper"),
+		Policy:   readPolicy(policy),
+		APIs:     list(o, "apis", objects(readAPI)),
+		Scopes: list(o, "scopes", objects(func(o object) wire.Scope {
+			return wire.Scope{Product: o.text("product"), APIs: list(o, "apis", value.asInt)}
+		})),
+		Keys: o.bytes("keys"),
+	}
+	return s, o.outcome()
+}
+
 func readPolicy(o object) wire.Policy {
-	return wire.Policy{Revision: o.text("revision"), Full: o.flag("full"), Vary: list(o, "vary", object.asField)}
+	return wire.Policy{Revision: o.text("revision"), Full: o.flag("full"), Vary: list(o, "vary", value.asField)}
 }
 
 func readAPI(o object) wire.API {
 	keys, _ := o.object("keys")
 	return wire.API{
-		Name: o.text("name"), Suffix: o.text("suffix"), Hosts: list(o, "hosts", object.asText),
+		Name: o.text("name"), Suffix: o.text("suffix"), Hosts: list(o, "hosts", value.asText),
 		Errors:        wire.Dialect(o.text("errors")),
 		Keys:          wire.Keys{Header: keys.text("header"), HeaderName: keys.text("header_name"), Query: keys.text("query"), Bearer: keys.flag("bearer")},
 		Authorization: wire.Authorization(o.text("authorization")), BackendKey: o.text("backend_key"),
 		Open: int(o.number("open")), AllowWhenUnavailable: o.flag("allow_when_unavailable"),
-		HideResponseHeaders: list(o, "hide_response_headers", object.asText),
-		Operations: list(o, "operations", func(o object) wire.Operation {
+		HideResponseHeaders: list(o, "hide_response_headers", value.asText),
+		Operations: list(o, "operations", objects(func(o object) wire.Operation {
 			return wire.Operation{
 				Name: o.text("name"), Method: o.text("method"), Template: o.text("template"),
 				Creates: o.text("creates"), Requires: o.text("requires"),
 			}
-		}),
+		})),
 	}
 }
 
@@ -189,14 +233,14 @@ func readDecideReply(body []byte) (wire.DecideReply, error) {
 	if err != nil {
 		return wire.DecideReply{}, err
 	}
-	reply := wire.DecideReply{Version: int(o.number("version")), Answers: list(o, "answers", readAnswer)}
+	reply := wire.DecideReply{Version: int(o.number("version")), Answers: list(o, "answers", objects(readAnswer))}
 	return reply, o.outcome()
 }
 
 func readAnswer(o object) wire.Answer {
 	a := wire.Answer{
 		Error: o.text("error"), Decision: o.text("decision"), Allow: o.flag("allow"),
-		Reasons: list(o, "reasons", object.asText), Status: int(o.number("status")), Message: o.text("message"),
+		Reasons: list(o, "reasons", value.asText), Status: int(o.number("status")), Message: o.text("message"),
 		Request: readChange(o, "request"), Response: readChange(o, "response"),
 		TTLMillis: o.number("ttl_millis"), ValidUntilMillis: o.number("valid_until_millis"),
 		Policy: o.text("policy"), SubscriptionRevision: uint32(o.number("subscription_revision")),
@@ -213,14 +257,12 @@ func readChange(o object, name string) wire.Change {
 	if !ok {
 		return wire.Change{}
 	}
-	change := wire.Change{Remove: list(o, "remove", object.asText)}
+	change := wire.Change{Remove: list(o, "remove", value.asText)}
 	if set, ok := o.object("set"); ok {
-		set.value.GetObject().Visit(func(name []byte, value *fastjson.Value) {
-			if change.Set == nil {
-				change.Set = make(map[string]string)
-			}
-			change.Set[string(name)] = object{value, o.bad}.asText()
-		})
+		change.Set = make(map[string]string, len(set.members))
+		for name, v := range set.members {
+			change.Set[name] = v.asText()
+		}
 	}
 	return change
 }
@@ -234,14 +276,19 @@ func (w *writer) next() {
 	}
 }
 
+// quote writes a string. Of its error, bytes that are not UTF-8, U+FFFD remains in their
+// place.
+func (w *writer) quote(s string) { w.b, _ = jsontext.AppendQuote(w.b, s) }
+
 func (w *writer) name(name string) {
 	w.next()
-	w.b = append(jsontext.AppendString(w.b, name), ':')
+	w.quote(name)
+	w.b = append(w.b, ':')
 }
 
 func (w *writer) text(name, text string) {
 	w.name(name)
-	w.b = jsontext.AppendString(w.b, text)
+	w.quote(text)
 }
 
 func (w *writer) optional(name string, text *string) {
@@ -277,7 +324,7 @@ func (w *writer) texts(name string, values []string) {
 	w.list(name, func() {
 		for _, v := range values {
 			w.next()
-			w.b = jsontext.AppendString(w.b, v)
+			w.quote(v)
 		}
 	})
 }

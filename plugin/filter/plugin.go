@@ -8,7 +8,6 @@ package filter
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
@@ -66,13 +65,13 @@ type plugin struct {
 func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 	config, err := readConfig(size)
 	if err != nil {
-		proxywasm.LogCriticalf("tollgate: %v", err)
+		proxywasm.LogCritical("tollgate: " + err.Error())
 		return types.OnPluginStartStatusFailed
 	}
 	p.cluster = config.Cluster
 	p.name = strconv.FormatUint(rand.Uint64(), 36) + strconv.FormatUint(rand.Uint64(), 36)
 	if err := proxywasm.SetTickPeriodMilliSeconds(tickMillis); err != nil {
-		proxywasm.LogCriticalf("tollgate: setting the tick period: %v", err)
+		proxywasm.LogCritical("tollgate: setting the tick period: " + err.Error())
 		return types.OnPluginStartStatusFailed
 	}
 	debug.SetGCPercent(gcPercent)
@@ -87,7 +86,7 @@ func readConfig(size int) (Config, error) {
 	}
 	data, err := proxywasm.GetPluginConfiguration()
 	if err != nil {
-		return config, fmt.Errorf("reading the plugin's configuration: %w", err)
+		return config, errors.New("reading the plugin's configuration: " + err.Error())
 	}
 	o, err := parseObject(data)
 	if err != nil {
@@ -140,12 +139,12 @@ func (p *plugin) watch() {
 func (p *plugin) load(body []byte) bool {
 	snapshot, err := readSnapshot(body)
 	if err != nil {
-		proxywasm.LogErrorf("tollgate: %v; the snapshot held stays", err)
+		proxywasm.LogError("tollgate: " + err.Error() + "; the snapshot held stays")
 		return false
 	}
 	refresh, err := p.gate.Load(snapshot, time.Now())
 	if err != nil {
-		proxywasm.LogErrorf("tollgate: %v; the one held stays", err)
+		proxywasm.LogError("tollgate: " + err.Error() + "; the one held stays")
 		return false
 	}
 	if len(refresh) > 0 {
@@ -227,14 +226,15 @@ func readReply(numHeaders, bodySize int) (status string, body []byte) {
 // recovered ends a panic in a callback without a stream.
 func (p *plugin) recovered(callback string) {
 	if reason := recover(); reason != nil {
-		proxywasm.LogCriticalf("tollgate: %s panicked: %s", callback, cause(reason))
+		proxywasm.LogCritical("tollgate: " + callback + " panicked: " + cause(reason))
 	}
 }
 
-// cause names a panic without its value, which may be made of a request's bytes.
+// cause names a panic of the runtime; the value of any other may be made of a request's
+// bytes.
 func cause(reason any) string {
 	if err, ok := reason.(runtime.Error); ok {
 		return err.Error()
 	}
-	return fmt.Sprintf("%T", reason)
+	return "not a runtime error"
 }

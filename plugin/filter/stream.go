@@ -44,7 +44,7 @@ func (s *stream) OnHttpRequestHeaders(int, bool) (action types.Action) {
 // request applies an outcome to the request, at once or after a pause.
 func (s *stream) request(outcome gate.Outcome) types.Action {
 	if err := edit(outcome.Edits, proxywasm.RemoveHttpRequestHeader, proxywasm.ReplaceHttpRequestHeader); err != nil {
-		proxywasm.LogCriticalf("tollgate: changing request headers: %v", err)
+		proxywasm.LogCritical("tollgate: changing request headers: " + err.Error())
 		s.refuseBluntly()
 		return stopAll
 	}
@@ -54,7 +54,7 @@ func (s *stream) request(outcome gate.Outcome) types.Action {
 		if s.paused {
 			s.paused = false
 			if err := proxywasm.ResumeHttpRequest(); err != nil {
-				proxywasm.LogCriticalf("tollgate: resuming a request: %v", err)
+				proxywasm.LogCritical("tollgate: resuming a request: " + err.Error())
 			}
 		}
 		return types.ActionContinue
@@ -106,7 +106,7 @@ func (s *stream) OnHttpResponseHeaders(_ int, endOfStream bool) (action types.Ac
 	}
 	outcome := s.exchange.ResponseHead(status)
 	if err := edit(outcome.Edits, proxywasm.RemoveHttpResponseHeader, proxywasm.ReplaceHttpResponseHeader); err != nil {
-		proxywasm.LogCriticalf("tollgate: changing response headers: %v", err)
+		proxywasm.LogCritical("tollgate: changing response headers: " + err.Error())
 	}
 	if outcome.Step != gate.Hold {
 		return types.ActionContinue
@@ -165,7 +165,7 @@ func (s *stream) response(outcome gate.Outcome) types.Action {
 	case gate.Forward:
 		s.holding, s.paused = false, false
 		if err := proxywasm.ResumeHttpResponse(); err != nil {
-			proxywasm.LogCriticalf("tollgate: resuming a response: %v", err)
+			proxywasm.LogCritical("tollgate: resuming a response: " + err.Error())
 		}
 		return types.ActionContinue
 	default:
@@ -179,7 +179,7 @@ func (s *stream) reply(r gate.Response) {
 	s.paused = false
 	s.identify()
 	if err := proxywasm.SendHttpResponse(uint32(r.Status), r.Headers, r.Body, -1); err != nil {
-		proxywasm.LogCriticalf("tollgate: answering: %v", err)
+		proxywasm.LogCritical("tollgate: answering: " + err.Error())
 	}
 }
 
@@ -189,7 +189,7 @@ func (s *stream) recovered(action *types.Action) {
 	if reason == nil {
 		return
 	}
-	proxywasm.LogCriticalf("tollgate: a request's callback panicked: %s", cause(reason))
+	proxywasm.LogCritical("tollgate: a request's callback panicked: " + cause(reason))
 	if action != nil {
 		*action = stopAll
 	}
