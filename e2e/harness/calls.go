@@ -124,7 +124,6 @@ type Access struct {
 	Details      string `json:"details"`
 	API          string `json:"api"`
 	Operation    string `json:"operation"`
-	Product      string `json:"product"`
 	Subscription string `json:"subscription"`
 	Decision     string `json:"decision"`
 	Reason       string `json:"reason"`

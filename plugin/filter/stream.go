@@ -221,20 +221,20 @@ func edit(edits gate.Edits, remove func(string) error, replace func(name, value 
 }
 
 // identify writes who was served what to filter state, as wasm.tollgate.NAME, for Envoy's
-// access logs and tracing. Each costs microseconds, so a request that is routed leaves out
-// what its route's name says.
+// access logs and tracing. Each costs microseconds: what is not known is left out, and so is
+// the reason of a request that was let pass.
 func (s *stream) identify() {
 	if s.exchange == nil {
 		return
 	}
 	identity := s.exchange.Identity()
+	setState("tollgate.api", identity.API)
 	setState("tollgate.operation", identity.Operation)
 	setState("tollgate.decision", identity.Decision)
 	if identity.Subscription != 0 {
 		setState("tollgate.subscription", strconv.FormatUint(uint64(identity.Subscription), 10))
 	}
 	if identity.Reason != gate.Allowed {
-		setState("tollgate.api", identity.API)
 		setState("tollgate.reason", identity.Reason)
 	}
 }

@@ -165,7 +165,7 @@ func TestWithout(t *testing.T) {
 
 // TestFilterState keeps the prefix and the access log together.
 func TestFilterState(t *testing.T) {
-	for _, name := range []string{"api", "operation", "product", "subscription", "decision", "reason"} {
+	for _, name := range []string{"api", "operation", "subscription", "decision", "reason"} {
 		if want := "%FILTER_STATE(" + bootstrap.FilterState + name + ":PLAIN)%"; !strings.Contains(string(template(t)), want) {
 			t.Errorf("the access log lacks %s", want)
 		}

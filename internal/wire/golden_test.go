@@ -1,0 +1,81 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func text(s string) *string { return &s }
+
+// messages has one of each with every field set: what an older filter or sidecar on the
+// other end is held to.
+var messages = map[string]any{
+	"snapshot": &wire.Snapshot{
+		Version: 1, Revision: wire.Revision{Store: "store", Number: 7},
+		Gateway: wire.Gateway{Name: "gateway", Region: "eu", MaxStaleSeconds: 300}, Pepper: []byte("pepper"),
+		Policy: wire.Policy{Revision: "p1", Full: true, Vary: []wire.Field{{"request", "headers", "x-a"}, {"resource"}}},
+		APIs: []wire.API{{
+			Name: "API", Suffix: "api", Hosts: []string{"a.example"}, Errors: wire.DialectAzureML,
+			Keys:          wire.Keys{Header: "x-key", HeaderName: "X-Key", Query: "key", Bearer: true},
+			Authorization: wire.AuthorizationInject, BackendKey: "secret", Open: -1, AllowWhenUnavailable: true, HideResponseHeaders: []string{"server"},
+			Operations: []wire.Operation{{Name: "Start", Method: "POST", Template: "/jobs/{jobid}", Creates: "job", Requires: "job"}},
+		}},
+		Scopes: []wire.Scope{{Product: "Unlimited", APIs: []int{0}}}, Keys: []byte{1, 2, 3},
+	},
+	"decide_request": &wire.DecideRequest{Version: 1, Asks: []wire.Ask{{
+		Call: "call", Policy: "p1", Subscription: 42, Product: "Unlimited", API: "API", Operation: "Start",
+		Request: wire.Request{
+			Method: text("POST"), Path: text("/jobs/1"), Scheme: text("https"), Host: text("h"), Params: map[string]string{"jobid": "1"},
+			Query: map[string][]string{"q": {"1", "2"}}, Headers: map[string][]string{"x-a": {""}}, Source: &wire.Source{Address: "192.0.2.1"},
+		},
+		Resource: &wire.Resource{Kind: "job", Scope: map[string]string{"workspace": "w"}, ID: "1"},
+	}}},
+	"decide_reply": &wire.DecideReply{Version: 1, Answers: []wire.Answer{
+		{
+			Decision: "d", Allow: true, Reasons: []string{"r"}, Status: 403, Message: "m",
+			Request:   wire.Change{Set: map[string]string{"x": "1"}, Remove: []string{"y"}},
+			Response:  wire.Change{Set: map[string]string{"x": "1"}, Remove: []string{"y"}},
+			TTLMillis: 1000, ValidUntilMillis: 2000, Policy: "p1", SubscriptionRevision: 3,
+		},
+		{Error: "policy_error", Stale: &wire.Policy{Revision: "p2", Vary: []wire.Field{{"request", "method"}}}},
+	}},
+	"resource_request": &wire.ResourceRequest{
+		Version: 1, Call: "call", Subscription: 42, API: "API", Operation: "Submit",
+		Resource: wire.Resource{Kind: "job", Scope: map[string]string{"workspace": "w"}, ID: "1"},
+	},
+	"usage_report": &wire.UsageReport{Version: 1, VM: "vm", Sequence: 1, DenialsDropped: 2, Denials: []wire.Denial{
+		{Call: "call", TimeMillis: 1, Status: 401, Reason: "key_unknown", Decision: "d", Subscription: 42, API: "api", Operation: "Start"},
+	}},
+}
+
+func TestGoldenMessages(t *testing.T) {
+	for name, message := range messages {
+		t.Run(name, func(t *testing.T) {
+			got, err := json.MarshalIndent(message, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := "testdata/" + name + ".v1.json"
+			if *update {
+				if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
+				t.Errorf("a message changed; is it still what version %d promised? (-want +got):\n%s", wire.Version, diff)
+			}
+		})
+	}
+}
