@@ -31,6 +31,11 @@ import (
 	"github.com/tollgate/tollgate/sidecar/xds"
 )
 
+// evaluation bounds one evaluation of the policy by the wall clock. It is there for rules
+// that do not end, and far above what one takes (under 1 ms): on a machine whose processors
+// are all busy a goroutine may stand still for 100 ms and more.
+const evaluation = time.Second
+
 // catalogFlags say how to read a catalog; serve and check share them.
 type catalogFlags struct {
 	policies, bundle string
@@ -161,7 +166,9 @@ func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
 	if s.store, err = store.Open(ctx, c.store, store.Options{}); err != nil {
 		return nil, err
 	}
-	if s.engine, err = policy.Open(ctx, policy.Config{Dir: c.policies, Bundle: c.bundle, Log: c.log}); err != nil {
+	if s.engine, err = policy.Open(ctx, policy.Config{
+		Dir: c.policies, Bundle: c.bundle, Timeout: evaluation, Log: c.log,
+	}); err != nil {
 		return nil, errors.Join(err, s.store.Close())
 	}
 	s.server = filterapi.New(filterapi.Config{

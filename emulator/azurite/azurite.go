@@ -4,6 +4,7 @@ package azurite
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -36,6 +37,13 @@ const startLimit = 60 * time.Second
 
 // stopLimit is how long it may take to leave after SIGTERM, before it is killed.
 const stopLimit = 5 * time.Second
+
+// announce makes Node.js print stoppable once Azurite handles SIGTERM. It does so only some time after it listens, and what
+// SIGTERM meets before then is Node.js's own handler, which ends it without a word.
+const (
+	announce  = "--import=data:text/javascript,process.on('newListener',(e)=>{if(e==='SIGTERM')console.log('" + stoppable + "')})"
+	stoppable = "handles-SIGTERM"
+)
 
 // Options says how to run Azurite. The zero value is a fresh, empty storage in memory on a free port.
 type Options struct {
@@ -84,7 +92,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 		cancel()
 		return nil, fmt.Errorf("starting Azurite: %w", err)
 	}
-	if err := p.await(ctx, output, key, cmd.Process.Pid); err != nil {
+	if err := p.await(ctx, output, key); err != nil {
 		_ = p.Close() // err is the cause
 		return nil, fmt.Errorf("waiting for Azurite: %w", err)
 	}
@@ -104,7 +112,7 @@ func command(ctx context.Context, bin, key string, o Options, output io.Writer) 
 	}
 	cmd := exec.CommandContext(ctx, bin, args...)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "AZURITE_ACCOUNTS=" + Account + ":" + key}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "AZURITE_ACCOUNTS=" + Account + ":" + key, "NODE_OPTIONS=" + announce}
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.Cancel = func() error { return stop(cmd.Process) }
 	cmd.WaitDelay = stopLimit
@@ -130,9 +138,9 @@ func (p *Process) run(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// await learns the address from Azurite's output, asks it once, and sees that it can be stopped properly: it listens before it
-// handles SIGTERM, and a Close in between would lose what it was to keep.
-func (p *Process) await(ctx context.Context, out *output, key string, pid int) error {
+// await learns the address from Azurite's output, and asks it once. The output tells the address when Azurite can also be
+// stopped properly: a Close before that would lose what it was to keep.
+func (p *Process) await(ctx context.Context, out *output, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	select {
@@ -154,17 +162,6 @@ func (p *Process) await(ctx context.Context, out *output, key string, pid int) e
 	defer response.Body.Close()
 	if !strings.HasPrefix(response.Header.Get("Server"), "Azurite") { // an unsigned request is refused, which is an answer
 		return fmt.Errorf("something else answers at %s", p.URL)
-	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for p.kept && !stoppable(pid) {
-		select {
-		case <-tick.C:
-		case <-p.exited:
-			return fmt.Errorf("it ended: %s", out.tail())
-		case <-ctx.Done():
-			return fmt.Errorf("it does not handle SIGTERM: %w", ctx.Err())
-		}
 	}
 	p.ConnectionString = "DefaultEndpointsProtocol=http;AccountName=" + Account + ";AccountKey=" + key + ";BlobEndpoint=" + p.URL + ";"
 	return nil
@@ -239,7 +236,7 @@ func moduleRoot() string {
 
 var listens = regexp.MustCompile(`successfully listens on (http://127\.0\.0\.1:\d+)\s`)
 
-// output reads Azurite's lines until it listens and keeps the last few for an error message; its access log is off.
+// output reads Azurite's lines until it listens and can be stopped, and keeps the last few for an error message; its access log is off.
 type output struct {
 	mu        sync.Mutex
 	text      []byte
@@ -255,7 +252,7 @@ func (o *output) Write(b []byte) (int, error) {
 	defer o.mu.Unlock()
 	o.text = append(o.text, b...)
 	if !o.told {
-		if found := listens.FindSubmatch(o.text); found != nil {
+		if found := listens.FindSubmatch(o.text); found != nil && bytes.Contains(o.text, []byte(stoppable)) {
 			o.told = true
 			o.listening <- string(found[1])
 		}

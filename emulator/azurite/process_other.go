@@ -11,6 +11,3 @@ import (
 func dieWithParent(*exec.Cmd) {}
 
 func stop(p *os.Process) error { return p.Kill() }
-
-// stoppable is not known here, and stop does not ask.
-func stoppable(int) bool { return true }

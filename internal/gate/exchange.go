@@ -7,6 +7,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/apikey"
 	"github.com/tollgate/tollgate/internal/route"
+	"github.com/tollgate/tollgate/internal/vary"
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
@@ -186,8 +187,8 @@ func (x *Exchange) decide(now time.Time) Outcome {
 	}
 	policy := &x.gate.held.policy
 	x.question(policy)
-	if !policy.Full && cacheable(x.ask) {
-		if entry, ok := x.gate.cache.Find(x.gate.askKey(x.ask), now); ok && entry.Value.answer.SubscriptionRevision == x.record.Revision {
+	if key, ok := x.gate.askKey(x.ask); ok {
+		if entry, found := x.gate.cache.Find(key, now); found && entry.Value.answer.SubscriptionRevision == x.record.Revision {
 			return x.apply(entry.Value.answer, now)
 		}
 	}
@@ -200,7 +201,7 @@ func (x *Exchange) question(policy *wire.Policy) {
 		Call: x.head.RequestID, Policy: policy.Revision, Subscription: x.record.Subscription,
 		Product: x.product, API: x.api.Name, Operation: x.op.Name, Request: x.project(policy),
 	}
-	if x.op.Requires != "" {
+	if x.op.Requires != "" && vary.Resource(*policy) {
 		resource := x.resource(x.op.Requires)
 		x.ask.Resource = &resource
 	}
@@ -245,7 +246,7 @@ func (x *Exchange) Answered(answer wire.Answer, now time.Time) Outcome {
 	policyMoved := x.gate.held.policy.Revision != x.askedFor
 	switch {
 	case answer.Stale != nil:
-		if !allKnown(answer.Stale.Vary) {
+		if !readable(*answer.Stale) {
 			return x.refuse(refusal{status: 500, reason: "policy_unsupported"}, now)
 		}
 		x.question(answer.Stale)
@@ -255,10 +256,10 @@ func (x *Exchange) Answered(answer wire.Answer, now time.Time) Outcome {
 		return x.decide(now)
 	case answer.Error != "":
 		x.identity.Decision = answer.Decision
-		return x.refuse(refusal{status: 500, reason: answer.Error}, now)
+		return x.refuse(undecided(answer), now)
 	}
-	if cacheable(x.ask) && answer.SubscriptionRevision == x.record.Revision {
-		x.gate.keep(x.gate.askKey(x.ask), x.ask, answer, x.asked)
+	if answer.SubscriptionRevision == x.record.Revision {
+		x.gate.keep(x.ask, answer, x.asked)
 	}
 	return x.apply(answer, now)
 }
@@ -295,13 +296,4 @@ func (x *Exchange) apply(answer wire.Answer, now time.Time) Outcome {
 		return x.intend(now)
 	}
 	return x.forward()
-}
-
-func allKnown(fields []wire.Field) bool {
-	for _, field := range fields {
-		if !known(field) {
-			return false
-		}
-	}
-	return true
 }

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/cache"
@@ -56,6 +55,7 @@ type Gate struct {
 // held is one snapshot, compiled.
 type held struct {
 	revision wire.Revision
+	gateway  wire.Gateway
 	maxStale time.Duration
 	policy   wire.Policy
 	pepper   []byte
@@ -101,7 +101,7 @@ func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err err
 	if err != nil {
 		return nil, errors.New("loading snapshot " + s.Revision.String() + ": " + err.Error())
 	}
-	if g.held == nil || g.held.policy.Revision != next.policy.Revision || g.held.revision.Store != next.revision.Store {
+	if g.held == nil || g.held.policy.Revision != next.policy.Revision || g.held.revision.Store != next.revision.Store || g.held.gateway != next.gateway {
 		refresh = g.hottest(next)
 		g.cache.Clear()
 	}
@@ -124,13 +124,11 @@ func compile(s wire.Snapshot) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, field := range s.Policy.Vary {
-		if !known(field) {
-			return nil, errors.New("policy depends on the unknown field " + strings.Join(field, "."))
-		}
+	if !readable(s.Policy) {
+		return nil, errors.New("the policy depends on a field that this filter does not know")
 	}
 	h := &held{
-		revision: s.Revision, maxStale: time.Duration(s.Gateway.MaxStaleSeconds) * time.Second,
+		revision: s.Revision, gateway: s.Gateway, maxStale: time.Duration(s.Gateway.MaxStaleSeconds) * time.Second,
 		policy: s.Policy, pepper: s.Pepper, apis: s.APIs, scopes: s.Scopes, keys: keys, table: table,
 	}
 	for _, api := range s.APIs {
@@ -146,7 +144,7 @@ func compile(s wire.Snapshot) (*held, error) {
 
 // hottest is empty unless the old questions are the questions of the next policy.
 func (g *Gate) hottest(next *held) []wire.Ask {
-	if g.held == nil || next.policy.Full || g.held.revision.Store != next.revision.Store ||
+	if g.held == nil || next.policy.Full || g.held.revision.Store != next.revision.Store || g.held.gateway != next.gateway ||
 		!slices.EqualFunc(g.held.policy.Vary, next.policy.Vary, slices.Equal[wire.Field]) {
 		return nil
 	}
@@ -165,15 +163,19 @@ func (g *Gate) Refreshed(asks []wire.Ask, answers []wire.Answer, asked time.Time
 		return
 	}
 	for i, ask := range asks {
-		g.keep(g.askKey(ask), ask, answers[i], asked)
+		g.keep(ask, answers[i], asked)
 	}
 }
 
-// keep stores an answer under key if it may be kept: made under the policy held. Whether
-// its subscription has moved is looked at when it is found.
-func (g *Gate) keep(key []byte, ask wire.Ask, answer wire.Answer, asked time.Time) {
-	if g.held.policy.Full || answer.Error != "" || answer.Stale != nil || answer.TTLMillis <= 0 ||
+// keep stores an answer if it may be kept: made under the policy held. Whether its
+// subscription has moved is looked at when it is found.
+func (g *Gate) keep(ask wire.Ask, answer wire.Answer, asked time.Time) {
+	if answer.Error != "" || answer.Stale != nil || answer.TTLMillis <= 0 ||
 		answer.Policy != g.held.policy.Revision || ask.Policy != answer.Policy {
+		return
+	}
+	key, ok := g.askKey(ask)
+	if !ok {
 		return
 	}
 	expires := asked.Add(time.Duration(answer.TTLMillis) * time.Millisecond)

@@ -298,6 +298,7 @@ func TestADecisionIsKeptOnlyForItsOwnQuestion(t *testing.T) {
 		"the subscription moved":          {nil, func(f *fixture) { f.records[0].Revision = 2; f.load() }, gate.Ask},
 		"another subscription moved":      {nil, func(f *fixture) { f.records[1].Revision = 2; f.load() }, gate.Forward},
 		"the store was replaced":          {nil, func(f *fixture) { f.snapshot.Revision.Store = "t"; f.load() }, gate.Ask},
+		"the gateway was renamed":         {nil, func(f *fixture) { f.snapshot.Gateway.Name = "h"; f.load() }, gate.Ask},
 		"the whole input is read":         {func(f *fixture) { f.snapshot.Policy.Full, f.snapshot.Policy.Vary = true, nil }, nil, gate.Ask},
 		"made under another policy":       {func(f *fixture) { f.snapshot.Policy.Revision = "p0" }, func(f *fixture) { f.snapshot.Policy.Revision = "p1"; f.load() }, gate.Ask},
 		"made under another subscription": {func(f *fixture) { f.records[0].Revision = 7 }, nil, gate.Ask},
@@ -463,6 +464,10 @@ func TestPolicyErrorsAndFaultsFailClosed(t *testing.T) {
 	f := newFixture(t)
 	x, _ := f.execute()
 	wantRefusal(t, 500, "policy_undefined", x.Answered(wire.Answer{Error: "policy_undefined", Allow: true, Policy: "p1"}, f.now))
+	x, _ = f.execute()
+	wantRefusal(t, 401, "subscription_unknown", x.Answered(wire.Answer{Error: "subscription_unknown", Status: 401, Policy: "p1"}, f.now))
+	x, _ = f.execute()
+	wantRefusal(t, 500, "odd", x.Answered(wire.Answer{Error: "odd", Status: 200, Policy: "p1"}, f.now))
 	x, _ = f.execute()
 	wantRefusal(t, 503, "sidecar_unavailable", x.Unavailable(f.now))
 	x, _ = f.execute()

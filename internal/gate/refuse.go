@@ -26,6 +26,18 @@ func unavailable(reason string) *refusal {
 	return &refusal{status: 503, reason: reason, retryAfter: 1}
 }
 
+// undecided is the refusal for an answer that is no decision.
+func undecided(answer wire.Answer) refusal {
+	r := refusal{status: 500, reason: answer.Error}
+	if answer.Status >= 400 && answer.Status <= 599 {
+		r.status = answer.Status
+	}
+	if r.status == 503 {
+		r.retryAfter = 1
+	}
+	return r
+}
+
 // Crashed answers for an exchange whose decision panicked: closed, in its dialect.
 func (x *Exchange) Crashed(now time.Time) Outcome {
 	x.resume()

@@ -2,36 +2,11 @@ package gate
 
 import (
 	"encoding/binary"
-	"maps"
-	"slices"
 	"strings"
 
+	"github.com/tollgate/tollgate/internal/vary"
 	"github.com/tollgate/tollgate/internal/wire"
 )
-
-// valueMax is the longest value in bytes that a cache key may hold (specs/vary.md 6).
-const valueMax = 1 << 10
-
-// known says whether the gate can read a field, see wire.Field.
-func known(field wire.Field) bool {
-	if len(field) == 1 {
-		return field[0] == "resource"
-	}
-	if len(field) < 2 || field[0] != "request" {
-		return false
-	}
-	switch field[1] {
-	case "method", "path", "scheme", "host", "jwt":
-		return len(field) == 2
-	case "params":
-		return len(field) == 2 || len(field) == 3
-	case "query", "headers":
-		return len(field) == 3
-	case "source":
-		return len(field) == 3 && field[2] == "address"
-	}
-	return false
-}
 
 // project is the part of the request that a policy reads, or all of it.
 func (x *Exchange) project(p *wire.Policy) wire.Request {
@@ -135,83 +110,20 @@ func hostOnly(address string) string {
 	return strings.Trim(address, "[]")
 }
 
-// askKey is the cache key of a question: length-prefixed, kind-tagged bytes, compared in
-// full. It depends on the ask alone, so that what was asked is what is kept.
-func (g *Gate) askKey(ask wire.Ask) []byte {
+// askKey is the cache key of a question under the policy held: what is asked about, and the
+// values of the fields that the policy reads. false: it must not be kept.
+func (g *Gate) askKey(ask wire.Ask) ([]byte, bool) {
 	b := binary.LittleEndian.AppendUint32(g.scratch[:0], ask.Subscription)
-	b = appendText(b, ask.Product)
-	b = appendText(b, ask.API)
-	b = appendText(b, ask.Operation)
-	for _, s := range []*string{ask.Request.Method, ask.Request.Path, ask.Request.Scheme, ask.Request.Host} {
-		b = appendOptional(b, s)
+	for _, text := range []string{ask.Product, ask.API, ask.Operation} {
+		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
 	}
-	var address *string
-	if ask.Request.Source != nil {
-		address = &ask.Request.Source.Address
-	}
-	b = appendOptional(b, address)
-	b = appendMap(b, ask.Request.Params, appendText)
-	b = appendMap(b, ask.Request.Query, appendTexts)
-	b = appendMap(b, ask.Request.Headers, appendTexts)
-	if r := ask.Resource; r != nil {
-		b = appendText(append(b, 1), r.Kind)
-		b = appendText(b, r.ID)
-		b = appendMap(b, r.Scope, appendText)
-	} else {
-		b = append(b, 0)
-	}
-	g.scratch = b
-	return b
+	key, ok := vary.AppendKey(b, ask.Request, ask.Resource, g.held.policy)
+	g.scratch = key
+	return key, ok
 }
 
-// cacheable says whether every value of the ask is short enough.
-func cacheable(ask wire.Ask) bool {
-	tooLong := func(values []string) bool {
-		total := 0
-		for _, v := range values {
-			total += len(v)
-		}
-		return total > valueMax
-	}
-	for _, values := range ask.Request.Query {
-		if tooLong(values) {
-			return false
-		}
-	}
-	for _, values := range ask.Request.Headers {
-		if tooLong(values) {
-			return false
-		}
-	}
-	return ask.Request.Path == nil || len(*ask.Request.Path) <= valueMax
-}
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func appendTexts(b []byte, values []string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(values)))
-	for _, v := range values {
-		b = appendText(b, v)
-	}
-	return b
-}
-
-func appendOptional(b []byte, s *string) []byte {
-	if s == nil {
-		return append(b, 0)
-	}
-	return appendText(append(b, 1), *s)
-}
-
-func appendMap[V any](b []byte, m map[string]V, appendValue func([]byte, V) []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(m)))
-	if len(m) == 0 {
-		return b
-	}
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		b = appendValue(appendText(b, name), m[name])
-	}
-	return b
+// readable says whether this build can read every field that a policy depends on.
+func readable(p wire.Policy) bool {
+	_, ok := vary.Project(wire.Request{}, p)
+	return ok
 }

@@ -134,7 +134,7 @@ func (s *Server) decided(q question, in policy.Input, d policy.Decision) (wire.A
 		return a, outcomeAllow
 	}
 	a.Status, a.Message = d.Status, d.Message
-	_ = in
+	s.keep(record{decision: q.record(a, s.now()), input: in})
 	return a, outcomeDeny
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -114,7 +115,7 @@ func TestABatchIsAnsweredInOrder(t *testing.T) {
 	}
 	for i, a := range s.decide(asks...) {
 		if want := i%4 != 3; a.Allow != want {
-			t.Errorf("answer %d: allow %v, want %v", i, a.Allow, want)
+			t.Errorf("answer %d: %+v, want allow %v", i, a, want)
 		}
 	}
 	for n, want := range map[int]int{0: http.StatusBadRequest, 257: http.StatusBadRequest} {
@@ -187,14 +188,39 @@ func TestADenyIsExplained(t *testing.T) {
 	}
 }
 
+// slow holds every record back until it is released.
+type slow struct {
+	filterapi.Ledger
+	release chan struct{}
+}
+
+func (s slow) Record(ctx context.Context, d []store.Decision) error {
+	<-s.release
+	return s.Ledger.Record(ctx, d)
+}
+
 func TestDeniesAreOnRecordWhenServeReturns(t *testing.T) {
-	s := start(t, options{})
+	release := make(chan struct{})
+	s := start(t, options{wrap: func(l filterapi.Ledger) filterapi.Ledger { return slow{l, release} }})
 	s.apply(demo())
-	asks := make([]wire.Ask, 256)
-	for i := range asks {
-		asks[i] = wire.Ask{Call: "c", Subscription: 9, API: "Demo", Operation: "Execute"}
+	var answers []wire.Answer
+	for range 4 {
+		asks := make([]wire.Ask, 256)
+		for i := range asks {
+			asks[i] = wire.Ask{Call: "c", Subscription: 9, API: "Demo", Operation: "Execute"}
+		}
+		answers = append(answers, s.decide(asks...)...)
 	}
-	answers := s.decide(asks...)
+	go func() {
+		for { // until the server has begun to stop
+			c, err := net.Dial("unix", filepath.Join(s.dir, "run", "s.sock"))
+			if err != nil {
+				break
+			}
+			c.Close()
+		}
+		close(release)
+	}()
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}

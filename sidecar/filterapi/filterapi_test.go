@@ -110,7 +110,7 @@ func start(t testing.TB, o options) *sidecar {
 			s.writePolicy(name, text)
 		}
 	}
-	if s.engine, err = policy.Open(ctx, policy.Config{Dir: policies, Log: log}); err != nil {
+	if s.engine, err = policy.Open(ctx, policy.Config{Dir: policies, Timeout: 10 * time.Second, Log: log}); err != nil {
 		t.Fatal(err)
 	}
 	var ledger filterapi.Ledger = s.store
@@ -156,7 +156,7 @@ func (s *sidecar) writePolicy(name, text string) {
 	}
 }
 
-// apply does what serve does with a catalog.
+// apply does what serve does with a catalog. Free has a key that it does not inject.
 func (s *sidecar) apply(c *catalog.Catalog) {
 	s.t.Helper()
 	ctx := context.Background()
@@ -166,7 +166,7 @@ func (s *sidecar) apply(c *catalog.Catalog) {
 	if _, err := s.engine.SetCatalog(policy.CatalogData(c)); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.server.Publish(ctx, filterapi.Catalog{Catalog: c, BackendKeys: map[string]string{"Demo": plantedKey}}); err != nil {
+	if err := s.server.Publish(ctx, filterapi.Catalog{Catalog: c, BackendKeys: map[string]string{"Demo": plantedKey, "Free": plantedKey}}); err != nil {
 		s.t.Fatal(err)
 	}
 }

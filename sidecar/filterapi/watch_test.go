@@ -38,7 +38,9 @@ func TestNotReadyBeforeTheFirstPublish(t *testing.T) {
 
 func TestSnapshot(t *testing.T) {
 	s := start(t, options{})
-	s.apply(demo())
+	c := demo()
+	c.Subscriptions = append(c.Subscriptions, catalog.Subscription{Name: "dora", Developer: "a@example.org", Product: "Unlimited"}) // alice's scope
+	s.apply(c)
 	got := s.snapshot()
 	want := wire.Snapshot{
 		Version: wire.Version, Revision: wire.Revision{Store: s.store.ID(), Number: 1},

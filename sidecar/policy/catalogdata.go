@@ -8,17 +8,19 @@ import (
 
 // CatalogData is data.catalog: what policies may know of c besides their input.
 //
-//	apis      {NAME: {suffix, tags, subscription_required, operations: [NAME]}}
+//	apis      {NAME: {suffix, tags, subscription_required, operations: {NAME: {method, template}}}}
 //	products  {NAME: {apis: [NAME], subscription_required}}
 //	groups    [NAME]
 //
-// It holds neither developers nor subscriptions: those are input, one at a time.
+// It holds neither developers nor subscriptions: those are input, one at a time, under a
+// revision of their own. Everything else that is fixed in an input stands here, so that
+// the policy's revision moves with it and no decision made before is kept.
 func CatalogData(c *catalog.Catalog) map[string]any {
 	apis, products := map[string]any{}, map[string]any{}
 	for _, api := range c.APIs {
-		operations := make([]any, len(api.Operations))
-		for i, operation := range api.Operations {
-			operations[i] = operation.Name
+		operations := map[string]any{}
+		for _, operation := range api.Operations {
+			operations[operation.Name] = map[string]any{"method": operation.Method, "template": operation.Template}
 		}
 		apis[api.Name] = map[string]any{
 			"suffix":                api.Suffix,

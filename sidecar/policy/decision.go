@@ -1,10 +1,8 @@
 package policy
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -315,12 +313,4 @@ func (d *Decision) bound(in Input, a Analysis) {
 	if !expires.IsZero() && (d.ValidUntil.IsZero() || expires.Before(d.ValidUntil)) {
 		d.ValidUntil = expires
 	}
-}
-
-// status text for people who read Explain.
-func (d Decision) String() string {
-	if d.Allow {
-		return "allow"
-	}
-	return fmt.Sprintf("deny %d %s: %s", d.Status, cmp.Or(d.Message, http.StatusText(d.Status)), strings.Join(d.Reasons, ", "))
 }

@@ -42,7 +42,7 @@ func put(t testing.TB, file, text string) {
 func demoCatalog() map[string]any {
 	return policy.CatalogData(&catalog.Catalog{
 		APIs: []catalog.API{
-			{Name: "orders", Suffix: "orders", Tags: []string{"demo"}, SubscriptionRequired: true, Operations: []catalog.Operation{{Name: "list"}}},
+			{Name: "orders", Suffix: "orders", Tags: []string{"demo"}, SubscriptionRequired: true, Operations: []catalog.Operation{{Name: "list", Method: "GET", Template: "/orders"}}},
 			{Name: "status", Suffix: "status"},
 		},
 		Products:   []catalog.Product{{Name: "Starter", APIs: []string{"orders"}, SubscriptionRequired: true}},
@@ -209,8 +209,8 @@ func TestAuthorsRules(t *testing.T) {
 		"the catalog as documented": {access + `deny contains "wrong" if {
 	expected := {
 		"apis": {
-			"orders": {"suffix": "orders", "tags": ["demo"], "subscription_required": true, "operations": ["list"]},
-			"status": {"suffix": "status", "tags": [], "subscription_required": false, "operations": []},
+			"orders": {"suffix": "orders", "tags": ["demo"], "subscription_required": true, "operations": {"list": {"method": "GET", "template": "/orders"}}},
+			"status": {"suffix": "status", "tags": [], "subscription_required": false, "operations": {}},
 		},
 		"products": {"Starter": {"apis": ["orders"], "subscription_required": true}},
 		"groups": ["admins", "testers"],
@@ -239,6 +239,17 @@ func TestExpiryDoesNotBoundAClock(t *testing.T) {
 	got := decide(t, e, ask(func(in *policy.Input) { in.Subscription.ExpiresAt = expiry }))
 	if got.TTL != 0 || !got.ValidUntil.Equal(expiry) {
 		t.Errorf("kept for %v until %v", got.TTL, got.ValidUntil)
+	}
+}
+
+// An owner that is not known yet may be known in a moment, whatever a policy says.
+func TestAnUnknownOwnerIsNeverKept(t *testing.T) {
+	e := engine(t, policy.Config{Dir: folder(t, map[string]string{
+		"tollgate/access/access.rego": access + "deny contains \"a\" if input.resource.owner == null\n\nttl contains \"1m\"\n\nvalid_until := set()\n",
+	})})
+	got := decide(t, e, ask(func(in *policy.Input) { in.Resource = &policy.Resource{Kind: "job", ID: "1"} }))
+	if got.TTL != 0 || got.Allow {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -195,6 +195,33 @@ func TestAnalyzeUnrepeatable(t *testing.T) {
 	}
 }
 
+// The compiler turns variables into references and moves nested references out. Should it
+// ever stop doing so, they count all the same.
+func TestAnalyzeAsWritten(t *testing.T) {
+	tests := map[string]struct {
+		rules string
+		want  []string
+	}{
+		"a nested reference": {`p if data.x[input.request.method]`, []string{"request.method"}},
+		"a nested call":      {`p := [lower(input.request.method)]`, []string{"request.method"}},
+	}
+	for name, test := range tests {
+		m := ast.MustParseModule("package p\n\n" + test.rules)
+		if diff := cmp.Diff(test.want, prefixes(policy.Analyze(map[string]*ast.Module{"p": m}))); diff != "" {
+			t.Errorf("%s: prefixes (-want +got):\n%s", name, diff)
+		}
+	}
+	m := ast.MustParseModule("package p\n\np := x")
+	m.Rules[0].Head.Value = ast.NewTerm(ast.Var("input"))
+	if !policy.Analyze(map[string]*ast.Module{"p": m}).Full() {
+		t.Error("a variable called input is not taken for the whole input")
+	}
+	m = ast.MustParseModule("package p\n\np := [time.now_ns()]")
+	if len(policy.Analyze(map[string]*ast.Module{"p": m}).Unrepeatable) != 1 {
+		t.Error("a nested call of the clock is not found")
+	}
+}
+
 func TestUsesHavePlaces(t *testing.T) {
 	a := policy.Analyze(compile(t, "package p\n\np if {\n\tcount(input.request.headers) > 3\n\ttime.now_ns() > 3\n}\n", "package q\n\np := input.foo\n"))
 	want := policy.Analysis{

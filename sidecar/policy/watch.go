@@ -77,7 +77,7 @@ func (w *watch) run(ctx context.Context) error {
 			if since.IsZero() {
 				since = time.Now()
 			}
-			if time.Since(since) < 0 { timer.Reset(settle) }
+			timer.Reset(min(settle, patience-time.Since(since)))
 		case _, ok := <-w.watcher.Errors:
 			if !ok {
 				return errClosed
