@@ -80,7 +80,7 @@ envoy: $(ENVOY_STAMP) ## Get Envoy into .tools
 .PHONY: envoy-or-name
 envoy-or-name:
 	@if [ -z "$$ENVOY" ] && ! envoy --version 2>/dev/null | grep -q '/$(ENVOY_VERSION)/'; then \
-		$(MAKE) --no-print-directory envoy; \
+		$(MAKE) --no-print-directory --silent envoy; \
 	fi
 
 $(ENVOY_STAMP):
@@ -100,7 +100,7 @@ azurite: $(AZURITE_STAMP) ## Get Azurite, the emulator of blob storage, into .to
 .PHONY: azurite-or-not
 azurite-or-not:
 	@if command -v node >/dev/null && command -v $(NPM) >/dev/null; then \
-		$(MAKE) --no-print-directory azurite; \
+		$(MAKE) --no-print-directory --silent azurite; \
 	else \
 		echo "Node.js with npm is missing: the demo runs, but its batch jobs need it."; \
 	fi

@@ -21,7 +21,7 @@ func TestImportsAndExports(t *testing.T) {
 		t.Fatalf("%v: run `make build` first", err)
 	}
 	runtime := wazero.NewRuntime(t.Context())
-	defer runtime.Close(t.Context())
+	defer func() { _ = runtime.Close(t.Context()) }()
 	compiled, err := runtime.CompileModule(t.Context(), text)
 	if err != nil {
 		t.Fatal(err)

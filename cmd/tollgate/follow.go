@@ -48,7 +48,7 @@ func follow(ctx context.Context, path string, seen fs.FileInfo, log *slog.Logger
 				quiet.Reset(settle)
 			}
 			continue
-		case <-lost: // events were dropped
+		case _, _ = <-lost: // events were dropped
 		case <-look.C:
 		case <-quiet.C:
 		}

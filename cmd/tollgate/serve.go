@@ -44,8 +44,8 @@ type catalogFlags struct {
 }
 
 func (c *catalogFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&c.policies, "policies", "", "folder of policies in place of the built-in ones")
-	f.StringVar(&c.bundle, "bundle", "", "OPA bundle in place of the built-in policies")
+	f.StringVar(&c.policies, "policies", "", "folder of policies, added to the built-in ones")
+	f.StringVar(&c.bundle, "bundle", "", "OPA bundle, added to the built-in policies")
 	f.StringArrayVar(&c.allowBackends, "allow-backend", nil, "host, or host:port, of a backend that may stand in a loopback, link-local or metadata range; repeatable")
 	f.StringArrayVar(&c.backends, "backend", nil, `"API name=URL": a backend in place of the catalog's; repeatable`)
 }

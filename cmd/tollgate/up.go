@@ -22,8 +22,10 @@ type upOptions struct {
 	dir     string // where everything that a run writes goes
 	catalog string
 	plugin  string
-	envoy   string // $ENVOY
-	port    int
+	// policies is a folder that is added to the built-in ones; empty: none.
+	policies string
+	envoy    string // $ENVOY
+	port     int
 	// The ports of the emulators; 0: a free one.
 	backendPort, storagePort int
 }
@@ -51,6 +53,7 @@ sockets, Envoy's configuration. Delete it to start afresh.`,
 	f.StringVar(&o.root, "root", "", "the clone of tollgate (default: found from here)")
 	f.StringVar(&o.dir, "dir", "", "the folder for what a run writes (default .tollgate in the clone)")
 	f.StringVar(&o.catalog, "catalog", "", "the catalog (default: the demo's)")
+	f.StringVar(&o.policies, "policies", "", "folder of policies, added to the built-in ones")
 	f.StringVar(&o.plugin, "plugin", "", "the compiled filter (default: tollgate.wasm beside this program, else bin/tollgate.wasm)")
 	f.IntVar(&o.port, "port", 10000, "port of the gateway on 127.0.0.1; 0: a free one")
 	f.IntVar(&o.backendPort, "backend-port", 0, "port of the emulated AzureML service; 0: a free one")

@@ -106,6 +106,7 @@ func (d *demo) startGateway(ctx context.Context) error {
 			"--xds", d.layout.xds,
 			"--backend", demoAPI + "=" + d.backend(),
 			"--allow-backend", loopback,
+			"--policies", d.policies,
 		},
 		Env: append(os.Environ(),
 			"TOLLGATE_DEMO_KEY="+d.keys.Unlimited,

@@ -38,7 +38,7 @@ const ReadyPath = "/.tollgate/ready"
 type Options struct {
 	// Catalog is the text of the catalog file; empty: the demo's.
 	Catalog string
-	// Policies is a folder with policies that replaces the embedded ones; empty: those.
+	// Policies is a folder with policies, added to the embedded ones.
 	Policies string
 	// Backends are URLs in the place of those in the catalog, by the API's name. nil: the
 	// demo's API goes to the emulator.

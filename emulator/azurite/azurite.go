@@ -207,7 +207,7 @@ func find(bin string) (string, error) {
 
 func needNode(bin string) (string, error) {
 	if _, err := exec.LookPath("node"); err != nil {
-		return "", errors.New("Azurite needs Node.js: no `node` on PATH")
+		return "", errors.New("no `node` on PATH: Azurite needs Node.js")
 	}
 	absolute, err := filepath.Abs(bin)
 	if err != nil {

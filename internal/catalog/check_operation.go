@@ -187,7 +187,7 @@ func (k *checker) pathParameter(p *path, parameter *Parameter, inTemplate []stri
 	parameter.Required = true
 }
 
-// resource checks what an operation creates and requires (DESIGN section 7).
+// resource checks what an operation creates and requires.
 func (k *checker) resource(p *path, a *API, o *Operation, inTemplate []string) {
 	for field, kind := range map[string]string{"creates": o.Creates, "requires": o.Requires} {
 		if k.has(p.field(field)) && !resourceKind.MatchString(kind) {

@@ -1,7 +1,8 @@
 // Package dialect writes the errors that the gateway makes itself, in the form that an
 // API's clients read: API Management's, AzureML's, or RFC 9457's. It is pure.
 //
-// Source of the strings: specs/apim.md section 1 and specs/azureml.md section 1.
+// The strings are those that Azure API Management and AzureML were seen to answer; clients
+// compare them.
 package dialect
 
 import (

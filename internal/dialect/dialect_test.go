@@ -10,7 +10,7 @@ import (
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
-// The strings of specs/apim.md section 1, byte for byte.
+// The strings of API Management, byte for byte.
 func TestAPIM(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  dialect.Error

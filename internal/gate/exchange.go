@@ -7,7 +7,6 @@ import (
 
 	"github.com/tollgate/tollgate/internal/apikey"
 	"github.com/tollgate/tollgate/internal/route"
-	"github.com/tollgate/tollgate/internal/vary"
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
@@ -201,7 +200,7 @@ func (x *Exchange) question(policy *wire.Policy) {
 		Call: x.head.RequestID, Policy: policy.Revision, Subscription: x.record.Subscription,
 		Product: x.product, API: x.api.Name, Operation: x.op.Name, Request: x.project(policy),
 	}
-	if x.op.Requires != "" && vary.Resource(*policy) {
+	if x.op.Requires != "" {
 		resource := x.resource(x.op.Requires)
 		x.ask.Resource = &resource
 	}

@@ -12,7 +12,7 @@ import (
 const RouteHeader = "x-tollgate-api"
 
 // Headers in which AzureML's clients send their key beside, or about, Authorization
-// (specs/azureml.md section 1), and API Management's default.
+// (the PowerShell client sends both), and API Management's default.
 const (
 	azureMLTokenHeader = "x-ms-metaanalytics-authorizationtoken"
 	azureMLSDKHeader   = "x-aml-sdk"

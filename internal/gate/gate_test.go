@@ -452,8 +452,8 @@ func TestDenied(t *testing.T) {
 	wantStep(t, gate.Ask, outcome)
 	report, _ := f.gate.Report()
 	wantDenials := []wire.Denial{
-		{Call: "call-1", TimeMillis: start.UnixMilli(), Status: 404, Reason: "job_not_found", Decision: "d9", Subscription: 1, API: "demo", Operation: "Status"},
-		{Call: "call-1", TimeMillis: start.UnixMilli(), Status: 404, Reason: "job_not_found", Decision: "d9", Subscription: 1, API: "demo", Operation: "Status"},
+		{Call: "call-1", TimeMillis: start.UnixMilli(), Status: 404, Reason: "job_not_found", Decision: "d9", Subscription: 1, API: "Demo", Operation: "Status"},
+		{Call: "call-1", TimeMillis: start.UnixMilli(), Status: 404, Reason: "job_not_found", Decision: "d9", Subscription: 1, API: "Demo", Operation: "Status"},
 	}
 	if diff := cmp.Diff(wantDenials, report.Denials); diff != "" {
 		t.Errorf("denials (-want +got):\n%s", diff)

@@ -12,7 +12,7 @@ import (
 )
 
 // TestTheGateProjectsAsVaryDoes ties what the filter asks to the projection for which the
-// policy engine's property test proves that it is enough (specs/vary.md): read in part, a
+// policy engine's property test proves that it is enough: read in part, a
 // request gives what the whole of it cut down gives.
 func TestTheGateProjectsAsVaryDoes(t *testing.T) {
 	fields := []wire.Field{

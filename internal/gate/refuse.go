@@ -58,9 +58,13 @@ func (x *Exchange) refuse(r refusal, now time.Time) Outcome {
 	}
 	x.replied = true
 	x.identity.Reason = r.reason
+	api := ""
+	if x.api != nil {
+		api = x.api.Name
+	}
 	x.gate.deny(wire.Denial{
 		Call: x.head.RequestID, TimeMillis: now.UnixMilli(), Status: r.status, Reason: r.reason,
-		Decision: x.identity.Decision, Subscription: x.identity.Subscription, API: x.identity.API, Operation: x.identity.Operation,
+		Decision: x.identity.Decision, Subscription: x.identity.Subscription, API: api, Operation: x.identity.Operation,
 	})
 	headers, body := dialect.Render(dialect.Choose(form, x.head.Accept), e)
 	return Outcome{Step: Reply, Edits: x.hide(x.refusedTarget()), Reply: Response{r.status, headers, body}}

@@ -63,7 +63,7 @@ func (x *Exchange) Recorded(ok bool, now time.Time) Outcome {
 }
 
 // resourceID reads a JSON string of letters, digits, "-" and "_": AzureML answers a
-// submit with the job's id alone (specs/azureml.md section 2).
+// submit with the job's id alone.
 func resourceID(body []byte) (string, bool) {
 	id, quoted := strings.CutPrefix(strings.TrimSpace(string(body)), `"`)
 	id, closed := strings.CutSuffix(id, `"`)
@@ -72,7 +72,8 @@ func resourceID(body []byte) (string, bool) {
 	}
 	for i := 0; i < len(id); i++ {
 		c := id[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+		letterOrDigit := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letterOrDigit && c != '-' && c != '_' {
 			return "", false
 		}
 	}

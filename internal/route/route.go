@@ -44,8 +44,9 @@ type Param struct{ Name, Value string }
 // Outcome says how far a match came.
 type Outcome int
 
+// The outcomes of Table.Find.
 const (
-	Found Outcome = iota
+	Found Outcome = iota // Match is whole
 	NoAPI
 	NoOperation // the API is known: Match.API and Match.Query are set
 	BadPath     // see ErrPath; Match is empty

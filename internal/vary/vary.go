@@ -1,5 +1,5 @@
 // Package vary cuts a request down to the fields that a policy reads, and turns those
-// fields into the part of a cache key that they stand for (specs/vary.md). It runs in
+// fields into the part of a cache key that they stand for (docs/policies.md). It runs in
 // the filter as well as in tests; it imports no host, clock, network or database.
 package vary
 
@@ -226,7 +226,7 @@ func appendObject(key []byte, members map[string]string) ([]byte, bool) {
 	}
 	slices.Sort(names)
 	start := len(key)
-	ok := true
+	var ok bool
 	for _, name := range names {
 		if key, ok = appendText(key, name); !ok {
 			return key, false

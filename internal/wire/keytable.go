@@ -30,6 +30,7 @@ type KeyRecord struct {
 // State is a subscription's state. Only StateActive lets a key pass.
 type State uint8
 
+// The states of a subscription, as API Management names them.
 const (
 	StateSubmitted State = iota + 1
 	StateActive
@@ -42,6 +43,7 @@ const (
 // Slot tells a subscription's two keys apart.
 type Slot uint8
 
+// The slots of a subscription's keys.
 const (
 	SlotPrimary Slot = iota + 1
 	SlotSecondary

@@ -1,5 +1,5 @@
 // Package wire is what passes between the filter and the sidecar: the messages of
-// DESIGN section 4, and nothing else. Both sides import it; it imports no host, clock,
+// docs/wire.md, and nothing else. Both sides import it; it imports no host, clock,
 // network or database, and it must compile for wasip1.
 //
 // Every message carries Version. The sidecar serves the current version and the one
@@ -54,7 +54,7 @@ type Gateway struct {
 	MaxStaleSeconds int `json:"max_stale_seconds"`
 }
 
-// Policy says which parts of a request a decision depends on (specs/vary.md).
+// Policy says which parts of a request a decision depends on (docs/policies.md).
 type Policy struct {
 	// Revision is a hash over modules, data, capabilities and configuration.
 	Revision string `json:"revision"`
@@ -93,17 +93,21 @@ type API struct {
 	Open int `json:"open"`
 	// AllowWhenUnavailable lets requests through undecided while the sidecar cannot
 	// be asked. Off unless the catalog says so.
-	AllowWhenUnavailable bool        `json:"allow_when_unavailable,omitempty"`
-	HideResponseHeaders  []string    `json:"hide_response_headers,omitempty"` // lower case
-	Operations           []Operation `json:"operations"`
+	AllowWhenUnavailable bool `json:"allow_when_unavailable,omitempty"`
+	// HideResponseHeaders, in lower case, is set where no route of Envoy's hides them.
+	HideResponseHeaders []string    `json:"hide_response_headers,omitempty"`
+	Operations          []Operation `json:"operations"`
 }
 
-// Dialect is the form of an error body (specs/apim.md section 1).
+// Dialect is the form of an error body.
 type Dialect string
 
 const (
-	DialectAPIM    Dialect = "apim"
+	// DialectAPIM is Azure API Management's.
+	DialectAPIM Dialect = "apim"
+	// DialectAzureML is the envelope that AzureML's clients parse.
 	DialectAzureML Dialect = "azureml"
+	// DialectProblem is RFC 9457's.
 	DialectProblem Dialect = "problem"
 )
 
@@ -111,9 +115,12 @@ const (
 type Authorization string
 
 const (
-	AuthorizationInject      Authorization = "inject"       // Bearer BackendKey
-	AuthorizationPass        Authorization = "pass"         // the client's own, untouched
-	AuthorizationConsumerKey Authorization = "consumer_key" // Bearer and the consumer's key
+	// AuthorizationInject is Bearer and API.BackendKey.
+	AuthorizationInject Authorization = "inject"
+	// AuthorizationPass is the client's own, untouched.
+	AuthorizationPass Authorization = "pass"
+	// AuthorizationConsumerKey is Bearer and the consumer's key.
+	AuthorizationConsumerKey Authorization = "consumer_key"
 )
 
 // Keys says where a consumer's key may stand.
@@ -259,6 +266,6 @@ type Denial struct {
 	Reason       string `json:"reason"`
 	Decision     string `json:"decision,omitempty"` // where a policy denied
 	Subscription uint32 `json:"subscription,omitempty"`
-	API          string `json:"api,omitempty"`
+	API          string `json:"api,omitempty"` // its name
 	Operation    string `json:"operation,omitempty"`
 }

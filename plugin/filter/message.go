@@ -33,7 +33,7 @@ func parseObject(body []byte) (object, error) {
 	if err != nil || v.kind != '{' {
 		return object{}, errMessage
 	}
-	if _, err := decoder.ReadToken(); err != io.EOF {
+	if _, err := decoder.ReadToken(); !errors.Is(err, io.EOF) {
 		return object{}, errMessage
 	}
 	return v.asObject(), nil

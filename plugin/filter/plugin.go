@@ -1,7 +1,7 @@
 // Package filter binds Envoy's callbacks to internal/gate: it reads from the host, calls
 // one decision, and applies its outcome. Nothing is decided here.
 //
-// The host's rules that shape it (specs/proxy-wasm.md): no goroutines, no timers, no
+// The host's rules that shape it (RATIONALE.md): no goroutines, no timers, no
 // blocking; a panic must not leave a callback; memory never shrinks, so the collector is
 // run after each snapshot and never per request.
 package filter

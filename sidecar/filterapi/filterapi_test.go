@@ -244,7 +244,7 @@ func env(name string) *catalog.Secret { return &catalog.Secret{Env: name} }
 func demo() *catalog.Catalog {
 	return &catalog.Catalog{
 		APIs: []catalog.API{{
-			Name: "Demo", Suffix: "demo", Tags: []string{"ml"}, SubscriptionRequired: true, Errors: "azureml", HideResponseHeaders: []string{"X-Powered-By"},
+			Name: "Demo", Suffix: "demo", Tags: []string{"ml"}, SubscriptionRequired: true, Errors: "azureml", Route: "external", HideResponseHeaders: []string{"X-Powered-By"},
 			Backend: catalog.Backend{URL: "https://backend", Authorization: "inject", Key: env("BACKEND")},
 			Keys:    catalog.Keys{Header: "X-Key", Query: "key", Bearer: true},
 			Operations: []catalog.Operation{

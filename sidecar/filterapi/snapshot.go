@@ -76,11 +76,19 @@ func (p parts) apis() ([]wire.API, error) {
 				Query: cmp.Or(api.Keys.Query, "subscription-key"), Bearer: api.Keys.Bearer},
 			Authorization: authorization, BackendKey: key, Open: -1,
 			AllowWhenUnavailable: api.WhenUnavailable == "allow",
-			HideResponseHeaders:  lower(api.HideResponseHeaders),
+			HideResponseHeaders:  hidden(api),
 			Operations:           operations,
 		})
 	}
 	return apis, nil
+}
+
+// hidden are the response headers that the filter removes: none where Envoy's route does.
+func hidden(api catalog.API) []string {
+	if api.Route != "external" {
+		return nil
+	}
+	return lower(api.HideResponseHeaders)
 }
 
 // scopes collects the distinct scopes of a catalog.
@@ -119,7 +127,7 @@ func (s *scopes) of(scope store.Scope) uint32 {
 }
 
 // open is the index of the scope under which API i passes without a key: an open product
-// first, then the API itself; -1 where a key is required (specs/apim.md section 2).
+// first, then the API itself; -1 where a key is required.
 func (s *scopes) open(i int, api catalog.API) int {
 	if product, ok := openProduct(s.catalog, api.Name); ok {
 		return int(s.add(product, s.product(product)))

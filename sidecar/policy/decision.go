@@ -48,7 +48,7 @@ func (e *Error) Error() string { return e.Code + ": " + e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrStale: the policy that the input was cut down for is not the current one.
+// ErrStale says that the policy that the input was cut down for is not the current one.
 var ErrStale = errors.New("the request was projected for another policy")
 
 func typeError(format string, args ...any) error {
@@ -288,7 +288,8 @@ func parseHeader(term *ast.Term, at string) (string, error) {
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
+		letterOrDigit := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letterOrDigit && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}

@@ -23,8 +23,6 @@ func (g *generator) pick(label string, from ...string) string {
 	return rapid.SampledFrom(from).Draw(g.t, label)
 }
 
-func (g *generator) yes(label string) bool { return rapid.Bool().Draw(g.t, label) }
-
 func (g *generator) constant() string { return g.pick("constant", constants...) }
 
 func (g *generator) variable() string {

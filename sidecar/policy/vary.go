@@ -11,7 +11,7 @@ import (
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
-// Analysis says which inputs a decision depends on (specs/vary.md).
+// Analysis says which inputs a decision depends on (docs/policies.md).
 //
 // It is deliberately simple: every reference that starts at input counts with its
 // constant prefix, as a whole value, besides any longer one. There is no tracking of

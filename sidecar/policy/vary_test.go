@@ -55,7 +55,7 @@ func TestAnalyzePrefixes(t *testing.T) {
 		want  []string
 		full  bool
 	}{
-		// The table of specs/vary.md.
+		// Each of these is a way for a dependency to hide.
 		"whole input by a variable": {`p if { x := input; x.request.path == "a" }`, []string{whole}, true},
 		"walk":                      {`p if { walk(input, [_, "a"]) }`, []string{whole}, true},
 		"json.patch":                {`p if { json.patch(input, [])["request"] == "a" }`, []string{whole}, true},

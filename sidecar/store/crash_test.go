@@ -105,10 +105,10 @@ func crash(t *testing.T, path string, rounds int) (acknowledged []string) {
 	for lines.Scan() { // to the end: what stood in the pipe when it died counts as well
 		acknowledged = append(acknowledged, lines.Text())
 		if len(acknowledged) == rounds {
-			cmd.Process.Kill()
+			_ = cmd.Process.Kill()
 		}
 	}
-	cmd.Wait() // killed
+	_ = cmd.Wait() // killed
 	if len(acknowledged) < rounds {
 		t.Fatalf("the worker ended by itself after %d rounds", len(acknowledged))
 	}

@@ -100,7 +100,7 @@ func TestApplyKeepsWhatTheCatalogDeclares(t *testing.T) {
 	digest2 := sha256.Sum256([]byte("alice-secondary"))
 	digest3 := sha256.Sum256([]byte("bob-primary"))
 	var known [32]byte
-	hex.Decode(known[:], []byte(strings.Repeat("ab", 32)))
+	_, _ = hex.Decode(known[:], []byte(strings.Repeat("ab", 32)))
 	bob := store.Developer{Email: "bob@example.org", Groups: []string{}}
 	want := map[string]store.Subscription{
 		"alice": {ID: 1, Revision: 1, Name: "alice", Scope: store.Scope{Kind: store.ScopeProduct, Name: "Unlimited"}, State: wire.StateActive,

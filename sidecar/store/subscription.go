@@ -32,6 +32,7 @@ type Scope struct {
 // ScopeKind tells the three kinds of scopes apart.
 type ScopeKind string
 
+// The kinds of scopes.
 const (
 	ScopeProduct ScopeKind = "product"
 	ScopeAPI     ScopeKind = "api"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -127,15 +128,16 @@ func backendRoute(api catalog.API, b backend, name string, match *routev3.RouteM
 	if retry {
 		action.RetryPolicy = &routev3.RetryPolicy{RetryOn: "connect-failure", NumRetries: wrapperspb.UInt32(1)}
 	}
-	route := &routev3.Route{
-		Name:   name,
-		Match:  match,
-		Action: &routev3.Route_Route{Route: action},
-	}
+	hidden := slices.Clone(api.HideResponseHeaders)
 	if api.CORS != nil {
-		route.ResponseHeadersToRemove = corsHeaders
+		hidden = append(hidden, corsHeaders...)
 	}
-	return route
+	return &routev3.Route{
+		Name:                    name,
+		Match:                   match,
+		Action:                  &routev3.Route_Route{Route: action},
+		ResponseHeadersToRemove: hidden,
+	}
 }
 
 // clientRoutes match the API as clients address it. What they are for is the CORS policy:
