@@ -48,7 +48,8 @@ func follow(ctx context.Context, path string, seen fs.FileInfo, log *slog.Logger
 				quiet.Reset(settle)
 			}
 			continue
-		case _, _ = <-lost: // events were dropped
+		case err := <-lost:
+			log.Debug("following the catalog: looking, for events were dropped", "error", err)
 		case <-look.C:
 		case <-quiet.C:
 		}
