@@ -130,8 +130,8 @@ check-lint:
 
 .PHONY: check-policies
 check-policies:
-	$(GO) run github.com/open-policy-agent/opa fmt --fail --list policies
-	$(GO) run github.com/open-policy-agent/opa check --strict --schema policies/schemas policies/tollgate
+	$(GO) tool -modfile=tools/opa/go.mod opa fmt --fail --list policies
+	$(GO) tool -modfile=tools/opa/go.mod opa check --strict --schema policies/schemas policies/tollgate
 
 # The database of vulnerabilities is on the network.
 .PHONY: check-vulnerabilities
