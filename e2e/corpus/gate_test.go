@@ -47,7 +47,7 @@ func (e *gateExecutor) send(t *testing.T, r corpus.Request) response {
 		case gate.Reply:
 			return reply(outcome.Reply)
 		case gate.Ask:
-			_, body := e.call("POST", wire.PathDecide, marshal(t, wire.DecideRequest{Version: wire.Version, Asks: []wire.Ask{outcome.Ask}}))
+			_, body := e.call("POST", wire.PathDecide, marshal(t, wire.DecideRequest{Version: wire.Version, Store: outcome.Store, Asks: []wire.Ask{outcome.Ask}}))
 			var decided wire.DecideReply
 			must(t, json.Unmarshal(body, &decided))
 			outcome = x.Answered(decided.Answers[0], time.Now())

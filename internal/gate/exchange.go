@@ -32,6 +32,7 @@ type Exchange struct {
 	source  *string
 
 	ask      wire.Ask
+	about    subject // what the ask is about
 	asked    time.Time
 	asks     int
 	askedFor string // the policy revision held when the ask was made
@@ -194,8 +195,24 @@ func (x *Exchange) decide(now time.Time) Outcome {
 	return x.askNow(now)
 }
 
+// subject is what a request is about under the snapshot held: who calls what. A decision
+// about one subject says nothing of another, even where revisions and names are alike.
+type subject struct {
+	store        string
+	subscription uint32
+	product      string
+	api, suffix  string
+	keys         wire.Keys
+	operation    wire.Operation
+}
+
+func (x *Exchange) subject() subject {
+	return subject{x.gate.held.revision.Store, x.record.Subscription, x.product, x.api.Name, x.api.Suffix, x.api.Keys, *x.op}
+}
+
 // question makes the ask for a policy.
 func (x *Exchange) question(policy *wire.Policy) {
+	x.about = x.subject()
 	x.ask = wire.Ask{
 		Call: x.head.RequestID, Policy: policy.Revision, Subscription: x.record.Subscription,
 		Product: x.product, API: x.api.Name, Operation: x.op.Name, Request: x.project(policy),
@@ -220,7 +237,7 @@ func (x *Exchange) resource(kind string) wire.Resource {
 }
 
 func (x *Exchange) askNow(now time.Time) Outcome {
-	if x.gate.full(now) {
+	if x.gate.full(x.ask.Subscription, now) {
 		return x.refuse(*unavailable("overloaded"), now)
 	}
 	if x.asks++; x.asks > asksMax {
@@ -228,7 +245,7 @@ func (x *Exchange) askNow(now time.Time) Outcome {
 	}
 	x.asked, x.askedFor = now, x.gate.held.policy.Revision
 	x.wait(now)
-	return Outcome{Step: Ask, Ask: x.ask, Edits: x.hide(x.target())}
+	return Outcome{Step: Ask, Ask: x.ask, Store: x.about.store, Edits: x.hide(x.target())}
 }
 
 func (x *Exchange) wait(now time.Time) { x.gate.pending[x] = now }
@@ -244,6 +261,8 @@ func (x *Exchange) Answered(answer wire.Answer, now time.Time) Outcome {
 	}
 	policyMoved := x.gate.held.policy.Revision != x.askedFor
 	switch {
+	case x.subject() != x.about:
+		return x.decide(now)
 	case answer.Stale != nil:
 		if !readable(*answer.Stale) {
 			return x.refuse(refusal{status: 500, reason: "policy_unsupported"}, now)

@@ -21,9 +21,11 @@ import (
 const (
 	// PendingMax is how many asks one worker has under way; beyond it a request is
 	// answered with 503.
-	PendingMax = 512
-	// pendingTime is longer than any call to the sidecar takes.
-	pendingTime = 10 * time.Second
+	PendingMax = 1024
+	// pendingPerSubscription keeps one key from taking all of them.
+	pendingPerSubscription = PendingMax / 4
+	// pendingTime is longer than any call to the sidecar may take.
+	pendingTime = 2500 * time.Millisecond
 	// refreshMax is how many of the hottest decisions a worker asks for again when
 	// the policy moves.
 	refreshMax = 64
@@ -31,8 +33,8 @@ const (
 	denialsMax = 100
 )
 
-// valueBytes is about what a kept decision holds on to: the head that it was made for.
-const valueBytes = 2 << 10
+// valueBytes is about what a kept decision holds beside the values in its key.
+const valueBytes = 1 << 10
 
 var cacheLimits = cache.Limits{Bytes: 4 << 20, PerSubscription: 1024, KeyBytes: 2 << 10}
 
@@ -101,7 +103,7 @@ func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err err
 	if err != nil {
 		return nil, errors.New("loading snapshot " + s.Revision.String() + ": " + err.Error())
 	}
-	if g.held == nil || g.held.policy.Revision != next.policy.Revision || g.held.revision.Store != next.revision.Store || g.held.gateway != next.gateway {
+	if g.held == nil || g.held.policy.Revision != next.policy.Revision || !g.held.before(next) {
 		refresh = g.hottest(next)
 		g.cache.Clear()
 	}
@@ -132,6 +134,11 @@ func compile(s wire.Snapshot) (*held, error) {
 		policy: s.Policy, pepper: s.Pepper, apis: s.APIs, scopes: s.Scopes, keys: keys, table: table,
 	}
 	for _, api := range s.APIs {
+		switch api.Authorization {
+		case wire.AuthorizationInject, wire.AuthorizationPass, wire.AuthorizationConsumerKey:
+		default:
+			return nil, errors.New("API " + api.Name + " has an authorization that this filter does not know")
+		}
 		if api.Open >= len(s.Scopes) {
 			return nil, errors.New("API " + api.Name + " is open under an unknown scope")
 		}
@@ -142,9 +149,15 @@ func compile(s wire.Snapshot) (*held, error) {
 	return h, nil
 }
 
+// before says whether next goes on where h is: else nothing that was worked out under h,
+// revisions of subscriptions included, means anything under next.
+func (h *held) before(next *held) bool {
+	return h.revision.Store == next.revision.Store && h.revision.Number < next.revision.Number && h.gateway == next.gateway
+}
+
 // hottest is empty unless the old questions are the questions of the next policy.
 func (g *Gate) hottest(next *held) []wire.Ask {
-	if g.held == nil || next.policy.Full || g.held.revision.Store != next.revision.Store || g.held.gateway != next.gateway ||
+	if g.held == nil || next.policy.Full || !g.held.before(next) ||
 		!slices.EqualFunc(g.held.policy.Vary, next.policy.Vary, slices.Equal[wire.Field]) {
 		return nil
 	}
@@ -170,6 +183,7 @@ func (g *Gate) Refreshed(asks []wire.Ask, answers []wire.Answer, asked time.Time
 // keep stores an answer if it may be kept: made under the policy held. Whether its
 // subscription has moved is looked at when it is found.
 func (g *Gate) keep(ask wire.Ask, answer wire.Answer, asked time.Time) {
+	ask.Call = ""
 	if answer.Error != "" || answer.Stale != nil || answer.TTLMillis <= 0 ||
 		answer.Policy != g.held.policy.Revision || ask.Policy != answer.Policy {
 		return
@@ -186,16 +200,24 @@ func (g *Gate) keep(ask wire.Ask, answer wire.Answer, asked time.Time) {
 	}
 	g.cache.Keep(cache.Item[kept]{
 		Key: key, Subscription: ask.Subscription, Value: kept{answer, ask},
-		ValueBytes: valueBytes, Expires: expires,
+		ValueBytes: valueBytes + 2*len(key), Expires: expires,
 	})
 }
 
-// full says whether as many wait as may.
-func (g *Gate) full(now time.Time) bool {
-	if len(g.pending) >= PendingMax {
-		maps.DeleteFunc(g.pending, func(_ *Exchange, since time.Time) bool { return now.Sub(since) > pendingTime })
+// full says whether as many wait as may, of all or of one subscription. Counting is left
+// until there is something to count.
+func (g *Gate) full(subscription uint32, now time.Time) bool {
+	if len(g.pending) < pendingPerSubscription {
+		return false
 	}
-	return len(g.pending) >= PendingMax
+	maps.DeleteFunc(g.pending, func(_ *Exchange, since time.Time) bool { return now.Sub(since) > pendingTime })
+	same := 0
+	for x := range g.pending {
+		if x.ask.Subscription == subscription {
+			same++
+		}
+	}
+	return len(g.pending) >= PendingMax || same >= pendingPerSubscription
 }
 
 // Report takes what was denied since the last one; false when nothing was.

@@ -93,7 +93,7 @@ func (f *fixture) load() []wire.Ask {
 }
 
 func request(method, target string, headers ...string) [][2]string {
-	pairs := [][2]string{{":method", method}, {":path", target}, {":authority", "gw.example"}, {":scheme", "https"}, {"x-request-id", "call-1"}}
+	pairs := [][2]string{{":method", method}, {":path", target}, {":authority", "gw.example"}, {":scheme", "javascript"}, {"x-forwarded-proto", "https"}, {"x-request-id", "call-1"}}
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
 		pairs = append(pairs, [2]string{name, value})
@@ -374,7 +374,7 @@ func TestAFullPolicySendsEverythingButKeys(t *testing.T) {
 	want := wire.Request{
 		Method: text("POST"), Path: text("/execute/m"), Scheme: text("https"), Host: text("gw.example"),
 		Params: map[string]string{"model": "m"}, Query: map[string][]string{"q": {"1", "2"}},
-		Headers: map[string][]string{"x-request-id": {"call-1"}, "x-a": {"1", "2"}}, Source: &wire.Source{Address: "192.0.2.7"},
+		Headers: map[string][]string{"x-forwarded-proto": {"https"}, "x-request-id": {"call-1"}, "x-a": {"1", "2"}}, Source: &wire.Source{Address: "192.0.2.7"},
 	}
 	if diff := cmp.Diff(want, outcome.Ask.Request); diff != "" {
 		t.Errorf("request (-want +got):\n%s", diff)
@@ -476,6 +476,11 @@ func TestPolicyErrorsAndFaultsFailClosed(t *testing.T) {
 	unknown := &wire.Policy{Revision: "p2", Vary: []wire.Field{{"request", "cookie"}}}
 	wantRefusal(t, 500, "policy_unsupported", x.Answered(wire.Answer{Stale: unknown}, f.now))
 
+	odd := newFixture(t).snapshot
+	odd.APIs[0].Authorization = "magic"
+	if _, err := gate.New().Load(odd, start); err == nil {
+		t.Error("an unknown authorization was taken")
+	}
 	g := gate.New()
 	_, outcome := g.Begin(gate.ReadHead(request("POST", "/demo/execute/m"), nil), start)
 	wantRefusal(t, 503, "no_snapshot", outcome)
@@ -504,7 +509,7 @@ func TestASubmit(t *testing.T) {
 		}
 		wantStep(t, gate.Record, outcome)
 		want := wire.ResourceRequest{
-			Version: wire.Version, Call: "call-1", Subscription: 1, API: "Demo", Operation: "Submit",
+			Version: wire.Version, Store: "s", Call: "call-1", Subscription: 1, API: "Demo", Operation: "Submit",
 			Resource: wire.Resource{Kind: "job", Scope: map[string]string{"workspace": "w1"}},
 		}
 		if diff := cmp.Diff(want, outcome.Record); diff != "" {
@@ -565,14 +570,68 @@ func TestPolicyHeaders(t *testing.T) {
 
 func TestPendingIsBounded(t *testing.T) {
 	f := newFixture(t)
-	for range gate.PendingMax {
+	// One subscription cannot take the places of all.
+	asked := 0
+	for {
 		_, outcome := f.execute()
-		wantStep(t, gate.Ask, outcome)
+		if outcome.Step != gate.Ask {
+			wantRefusal(t, 503, "overloaded", outcome)
+			break
+		}
+		if asked++; asked > gate.PendingMax/4 {
+			t.Fatalf("one subscription has %d asks under way", asked)
+		}
 	}
-	_, outcome := f.execute()
-	wantRefusal(t, 503, "overloaded", outcome)
-	f.now = f.now.Add(11 * time.Second) // streams that ended while they waited are forgotten
+	other := request("POST", "/demo/execute/m1", "ocp-apim-subscription-key: "+expiringKey)
+	_, outcome := f.begin(other)
+	wantStep(t, gate.Ask, outcome)
+	f.now = f.now.Add(3 * time.Second) // streams that ended while they waited are forgotten
 	_, outcome = f.execute()
+	wantStep(t, gate.Ask, outcome)
+}
+
+// What a request was about is looked at again after a pause: an answer about something else
+// is no answer, though every revision is as it was.
+func TestAnAnswerAboutSomethingElseIsNoAnswer(t *testing.T) {
+	for name, change := range map[string]func(*fixture){
+		"the key names another subscription": func(f *fixture) { f.records[0].Subscription = 9 },
+		"another product":                    func(f *fixture) { f.snapshot.Scopes[0].Product = "Other" },
+		"the operation requires a job now":   func(f *fixture) { f.snapshot.APIs[0].Operations[0].Requires = "model" },
+		"the suffix is another API's":        func(f *fixture) { f.snapshot.APIs[0].Name = "Another" },
+		"the key stands elsewhere":           func(f *fixture) { f.snapshot.APIs[0].Keys.Query = "key" },
+		"the store was replaced":             func(f *fixture) { f.snapshot.Revision.Store = "t" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			x, _ := f.execute()
+			answer := allow(f)
+			f.snapshot.APIs = append([]wire.API(nil), f.snapshot.APIs...)
+			f.snapshot.APIs[0].Operations = append([]wire.Operation(nil), f.snapshot.APIs[0].Operations...)
+			change(f)
+			f.load()
+			wantStep(t, gate.Ask, x.Answered(answer, f.now))
+			_, again := f.execute()
+			wantStep(t, gate.Ask, again) // nor is it kept
+		})
+	}
+	t.Run("a submit's key names another subscription", func(t *testing.T) {
+		f := newFixture(t)
+		x, _ := f.begin(request("POST", "/demo/w/w1/jobs", "ocp-apim-subscription-key: "+goodKey))
+		wantStep(t, gate.Record, x.Answered(allow(f), f.now))
+		f.records[0].Subscription = 9
+		f.load()
+		wantStep(t, gate.Ask, x.Intended(true, f.now))
+	})
+}
+
+// A restored store may come to the same number again; nothing kept under it is worth anything.
+func TestARestoredStoreStartsAnew(t *testing.T) {
+	f := newFixture(t)
+	x, _ := f.execute()
+	x.Answered(allow(f), f.now)
+	f.snapshot.Revision.Number -= 2
+	f.load()
+	_, outcome := f.execute()
 	wantStep(t, gate.Ask, outcome)
 }
 

@@ -4,8 +4,10 @@ import "strings"
 
 // Head is a request's head as the host reads it once.
 type Head struct {
-	Method, Target, Scheme, Host string
-	RequestID, Accept            string
+	Method, Target, Host string
+	// Scheme is x-forwarded-proto's, which Envoy sets itself; "http" where it is missing.
+	Scheme            string
+	RequestID, Accept string
 	// Headers holds what is not a pseudo header, names in lower case, in order.
 	Headers [][2]string
 	// SourceAddress asks the host for the client's address, when a policy reads it.
@@ -15,7 +17,7 @@ type Head struct {
 // ReadHead sorts a header map. Envoy gives names in lower case and refuses heads in
 // which a pseudo header stands twice.
 func ReadHead(pairs [][2]string, sourceAddress func() string) Head {
-	h := Head{SourceAddress: sourceAddress}
+	h := Head{Scheme: "http", SourceAddress: sourceAddress}
 	pseudo := 0
 	for _, pair := range pairs {
 		switch pair[0] {
@@ -23,10 +25,14 @@ func ReadHead(pairs [][2]string, sourceAddress func() string) Head {
 			h.Method = pair[1]
 		case ":path":
 			h.Target = pair[1]
-		case ":scheme":
-			h.Scheme = pair[1]
+		case ":scheme": // the client's word, under HTTP/2; see x-forwarded-proto
 		case ":authority":
 			h.Host = pair[1]
+		case "x-forwarded-proto":
+			if pair[1] == "https" || pair[1] == "http" {
+				h.Scheme = pair[1]
+			}
+			continue
 		case "x-request-id":
 			h.RequestID = pair[1]
 			continue

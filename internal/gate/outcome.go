@@ -24,6 +24,7 @@ type Outcome struct {
 	Edits  Edits
 	Reply  Response
 	Ask    wire.Ask
+	Store  string // of Ask's subscription
 	Record wire.ResourceRequest
 }
 

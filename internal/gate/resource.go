@@ -24,7 +24,7 @@ func (x *Exchange) recording(id string) wire.ResourceRequest {
 	resource := x.resource(x.op.Creates)
 	resource.ID = id
 	return wire.ResourceRequest{
-		Version: wire.Version, Call: x.head.RequestID, Subscription: x.record.Subscription,
+		Version: wire.Version, Store: x.about.store, Call: x.head.RequestID, Subscription: x.record.Subscription,
 		API: x.api.Name, Operation: x.op.Name, Resource: resource,
 	}
 }
@@ -34,6 +34,9 @@ func (x *Exchange) Intended(ok bool, now time.Time) Outcome {
 	x.resume()
 	if refusal := x.admit(now); refusal != nil {
 		return x.refuse(*refusal, now)
+	}
+	if x.subject() != x.about {
+		return x.decide(now)
 	}
 	x.identity.Decision = x.answer.Decision
 	if !ok {

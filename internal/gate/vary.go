@@ -26,14 +26,14 @@ func (x *Exchange) project(p *wire.Policy) wire.Request {
 func (x *Exchange) projectField(r *wire.Request, field wire.Field) {
 	switch field[0] {
 	case "method":
-		r.Method = &x.head.Method
+		r.Method = clone(x.head.Method)
 	case "path":
 		path := x.match.Path()
 		r.Path = &path
 	case "scheme":
-		r.Scheme = &x.head.Scheme
+		r.Scheme = clone(x.head.Scheme)
 	case "host":
-		r.Host = &x.head.Host
+		r.Host = clone(x.head.Host)
 	case "source":
 		r.Source = &wire.Source{Address: x.sourceAddress()}
 	case "params":
@@ -88,7 +88,17 @@ func (x *Exchange) headerValues(name string) []string {
 	if x.hides(name) {
 		return nil
 	}
-	return x.head.values(name)
+	values := x.head.values(name)
+	for i := range values {
+		values[i] = strings.Clone(values[i])
+	}
+	return values
+}
+
+// clone copies text out of a head, which a kept question would otherwise keep alive whole.
+func clone(text string) *string {
+	text = strings.Clone(text)
+	return &text
 }
 
 func (x *Exchange) sourceAddress() string {

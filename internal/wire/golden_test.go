@@ -19,7 +19,7 @@ func text(s string) *string { return &s }
 // other end is held to.
 var messages = map[string]any{
 	"snapshot": &wire.Snapshot{
-		Version: 1, Revision: wire.Revision{Store: "store", Number: 7},
+		Version: 1, Revision: wire.Revision{Store: "store", Number: 7, Content: "digest"},
 		Gateway: wire.Gateway{Name: "gateway", Region: "eu", MaxStaleSeconds: 300}, Pepper: []byte("pepper"),
 		Policy: wire.Policy{Revision: "p1", Full: true, Vary: []wire.Field{{"request", "headers", "x-a"}, {"resource"}}},
 		APIs: []wire.API{{
@@ -30,7 +30,7 @@ var messages = map[string]any{
 		}},
 		Scopes: []wire.Scope{{Product: "Unlimited", APIs: []int{0}}}, Keys: []byte{1, 2, 3},
 	},
-	"decide_request": &wire.DecideRequest{Version: 1, Asks: []wire.Ask{{
+	"decide_request": &wire.DecideRequest{Version: 1, Store: "store", Asks: []wire.Ask{{
 		Call: "call", Policy: "p1", Subscription: 42, Product: "Unlimited", API: "API", Operation: "Start",
 		Request: wire.Request{
 			Method: text("POST"), Path: text("/jobs/1"), Scheme: text("https"), Host: text("h"), Params: map[string]string{"jobid": "1"},
@@ -48,7 +48,7 @@ var messages = map[string]any{
 		{Error: "policy_error", Stale: &wire.Policy{Revision: "p2", Vary: []wire.Field{{"request", "method"}}}},
 	}},
 	"resource_request": &wire.ResourceRequest{
-		Version: 1, Call: "call", Subscription: 42, API: "API", Operation: "Submit",
+		Version: 1, Store: "store", Call: "call", Subscription: 42, API: "API", Operation: "Submit",
 		Resource: wire.Resource{Kind: "job", Scope: map[string]string{"workspace": "w"}, ID: "1"},
 	},
 	"usage_report": &wire.UsageReport{Version: 1, VM: "vm", Sequence: 1, DenialsDropped: 2, Denials: []wire.Denial{

@@ -110,5 +110,7 @@ func (t KeyTable) Find(mac [16]byte) (KeyRecord, bool) {
 
 func (t KeyTable) mac(i int) []byte { return t.packed[i*KeyRecordSize : i*KeyRecordSize+16] }
 
-// String is the form of a revision in a query: "store:number".
-func (r Revision) String() string { return r.Store + ":" + strconv.FormatUint(r.Number, 10) }
+// String is the form of a revision in a query: "store:number:content".
+func (r Revision) String() string {
+	return r.Store + ":" + strconv.FormatUint(r.Number, 10) + ":" + r.Content
+}

@@ -25,11 +25,13 @@ const (
 	WatchSeconds  = 25
 )
 
-// Revision names one state of everything a filter needs to know. Two revisions with
-// different stores are not ordered: a restored or replaced store starts a new line.
+// Revision names one state of everything a filter needs to know. Numbers of one store grow,
+// but for a store that was restored from a copy: there a number may come again, with other
+// content. Two revisions are the same only if all of it is.
 type Revision struct {
-	Store  string `json:"store"`
-	Number uint64 `json:"number"`
+	Store   string `json:"store"`
+	Number  uint64 `json:"number"`
+	Content string `json:"content"` // a digest
 }
 
 // Snapshot is everything a filter needs to know at one Revision.
@@ -153,8 +155,9 @@ type Scope struct {
 // DecideRequest asks for one decision per Ask. A stream sends one; the tick, after the
 // policy has moved, several at once.
 type DecideRequest struct {
-	Version int   `json:"version"`
-	Asks    []Ask `json:"asks"`
+	Version int    `json:"version"`
+	Store   string `json:"store"` // that subscriptions are of; another's is answered with 409
+	Asks    []Ask  `json:"asks"`
 }
 
 // Ask is one question. Its projection was made for Policy: a sidecar that holds another
@@ -240,6 +243,7 @@ type Change struct {
 // another call. 200 for a repetition of the same message.
 type ResourceRequest struct {
 	Version      int      `json:"version"`
+	Store        string   `json:"store"` // that the subscription is of; another's is answered with 409
 	Call         string   `json:"call"`
 	Subscription uint32   `json:"subscription"`
 	API          string   `json:"api"`

@@ -193,7 +193,7 @@ func readSnapshot(body []byte) (wire.Snapshot, error) {
 	}
 	s := wire.Snapshot{
 		Version:  int(o.number("version")),
-		Revision: wire.Revision{Store: revision.text("store"), Number: uint64(revision.number("number"))},
+		Revision: wire.Revision{Store: revision.text("store"), Number: uint64(revision.number("number")), Content: revision.text("content")},
 		Gateway:  wire.Gateway{Name: gateway.text("name"), Region: gateway.text("region"), MaxStaleSeconds: int(gateway.number("max_stale_seconds"))},
 		Pepper:   o.bytes("pepper"),
 		Policy:   readPolicy(policy),
@@ -212,12 +212,16 @@ func readPolicy(o object) wire.Policy {
 
 func readAPI(o object) wire.API {
 	keys, _ := o.object("keys")
+	open := -1 // an API is not open because a message does not say so
+	if v, ok := o.member("open"); ok {
+		open = v.asInt()
+	}
 	return wire.API{
 		Name: o.text("name"), Suffix: o.text("suffix"), Hosts: list(o, "hosts", value.asText),
 		Errors:        wire.Dialect(o.text("errors")),
 		Keys:          wire.Keys{Header: keys.text("header"), HeaderName: keys.text("header_name"), Query: keys.text("query"), Bearer: keys.flag("bearer")},
 		Authorization: wire.Authorization(o.text("authorization")), BackendKey: o.text("backend_key"),
-		Open: int(o.number("open")), AllowWhenUnavailable: o.flag("allow_when_unavailable"),
+		Open: open, AllowWhenUnavailable: o.flag("allow_when_unavailable"),
 		HideResponseHeaders: list(o, "hide_response_headers", value.asText),
 		Operations: list(o, "operations", objects(func(o object) wire.Operation {
 			return wire.Operation{
@@ -345,6 +349,7 @@ func writeDecideRequest(m wire.DecideRequest) []byte {
 	var w writer
 	w.object("", func() {
 		w.number("version", int64(m.Version))
+		w.text("store", m.Store)
 		w.list("asks", func() {
 			for _, ask := range m.Asks {
 				w.object("", func() { w.ask(ask) })
@@ -396,6 +401,7 @@ func writeResourceRequest(m wire.ResourceRequest) []byte {
 	var w writer
 	w.object("", func() {
 		w.number("version", int64(m.Version))
+		w.text("store", m.Store)
 		w.text("call", m.Call)
 		w.number("subscription", int64(m.Subscription))
 		w.text("api", m.API)

@@ -157,8 +157,10 @@ func (p *plugin) load(body []byte) bool {
 // refresh asks for the hottest decisions again, in one call, after the policy has moved.
 func (p *plugin) refresh(asks []wire.Ask) {
 	asked := time.Now()
+	revision, _ := p.gate.Revision()
+	message := wire.DecideRequest{Version: wire.Version, Store: revision.Store, Asks: asks}
 	// Without an answer the next request of each asks for itself.
-	_ = p.call("POST", wire.PathDecide, writeDecideRequest(wire.DecideRequest{Version: wire.Version, Asks: asks}), callTimeoutMillis, func(status string, body []byte) {
+	_ = p.call("POST", wire.PathDecide, writeDecideRequest(message), callTimeoutMillis, func(status string, body []byte) {
 		defer p.recovered("refresh")
 		if reply, err := readDecideReply(body); status == "200" && err == nil {
 			p.gate.Refreshed(asks, reply.Answers, asked)

@@ -59,7 +59,7 @@ func (s *stream) request(outcome gate.Outcome) types.Action {
 		}
 		return types.ActionContinue
 	case gate.Ask:
-		message := wire.DecideRequest{Version: wire.Version, Asks: []wire.Ask{outcome.Ask}}
+		message := wire.DecideRequest{Version: wire.Version, Store: outcome.Store, Asks: []wire.Ask{outcome.Ask}}
 		return s.await(wire.PathDecide, writeDecideRequest(message), s.answered)
 	case gate.Record:
 		return s.await(wire.PathResources, writeResourceRequest(outcome.Record), func(status string, _ []byte) gate.Outcome {
@@ -73,13 +73,14 @@ func (s *stream) request(outcome gate.Outcome) types.Action {
 
 // await sends a message and goes on with its answer.
 func (s *stream) await(path string, message []byte, next func(status string, body []byte) gate.Outcome) types.Action {
+	before := s.paused // by an earlier call of this request
 	s.paused = true
 	err := s.plugin.call("POST", path, message, callTimeoutMillis, func(status string, body []byte) {
 		defer s.recovered(nil)
 		s.request(next(status, body))
 	})
 	if err != nil {
-		s.paused = false
+		s.paused = before
 		return s.request(next("", nil))
 	}
 	return stopAll

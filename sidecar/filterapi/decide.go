@@ -30,6 +30,9 @@ func (s *Server) decide(ctx context.Context, r *wire.DecideRequest) (any, error)
 	if st == nil {
 		return nil, errNotReady
 	}
+	if r.Store != st.revision.Store {
+		return nil, errOtherStore
+	}
 	reply := wire.DecideReply{Version: r.Version, Answers: make([]wire.Answer, len(r.Asks))}
 	for i := range r.Asks {
 		began := time.Now()
@@ -68,7 +71,11 @@ func (s *Server) answer(ctx context.Context, v *view, ask *wire.Ask) (wire.Answe
 		s.log.Error("deciding", "error", err)
 		return s.undecided(q, policy.CodeError, http.StatusInternalServerError, "")
 	}
-	return s.decided(q, in, d)
+	a, outcome := s.decided(q, in, d)
+	if d.Policy != v.policy {
+		a.TTLMillis = 0 // the policy has moved on, and what it knows of the catalog: v is to follow
+	}
+	return a, outcome
 }
 
 func stale(p wire.Policy) (wire.Answer, string) {

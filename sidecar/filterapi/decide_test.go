@@ -34,7 +34,7 @@ func TestDecide(t *testing.T) {
 		catalog.Subscription{Name: "erin", Developer: "a@example.org", API: "Demo", ExpiresAt: &expiry},
 		catalog.Subscription{Name: "frank", Developer: "a@example.org", API: "Free"})
 	s.apply(c)
-	if status, _ := s.call(http.MethodPost, wire.PathResources, wire.ResourceRequest{Version: wire.Version, Call: "c", Subscription: 1, API: "Demo",
+	if status, _ := s.call(http.MethodPost, wire.PathResources, wire.ResourceRequest{Version: wire.Version, Store: s.store.ID(), Call: "c", Subscription: 1, API: "Demo",
 		Operation: "Submit", Resource: *job("j1")}, nil); status != http.StatusOK {
 		t.Fatalf("recording a job: %d", status)
 	}
@@ -119,7 +119,7 @@ func TestABatchIsAnsweredInOrder(t *testing.T) {
 		}
 	}
 	for n, want := range map[int]int{0: http.StatusBadRequest, 257: http.StatusBadRequest} {
-		if status, _ := s.call(http.MethodPost, wire.PathDecide, wire.DecideRequest{Version: wire.Version, Asks: make([]wire.Ask, n)}, nil); status != want {
+		if status, _ := s.call(http.MethodPost, wire.PathDecide, wire.DecideRequest{Version: wire.Version, Store: s.store.ID(), Asks: make([]wire.Ask, n)}, nil); status != want {
 			t.Errorf("%d asks: status %d, want %d", n, status, want)
 		}
 	}
@@ -271,7 +271,7 @@ func TestABrokenStoreDeniesAndSaysWhenToComeBack(t *testing.T) {
 	if !answers[1].Allow {
 		t.Errorf("an ask that does not need the store: %+v", answers[1])
 	}
-	intent := wire.ResourceRequest{Version: wire.Version, Call: "c", Subscription: 1, API: "Demo", Operation: "Submit", Resource: *job("")}
+	intent := wire.ResourceRequest{Version: wire.Version, Store: s.store.ID(), Call: "c", Subscription: 1, API: "Demo", Operation: "Submit", Resource: *job("")}
 	id := intent
 	id.Resource = *job("j")
 	for path, send := range map[string][]any{wire.PathResources: {intent, id}, wire.PathUsage: {wire.UsageReport{Version: wire.Version, VM: "vm"}}} {

@@ -229,7 +229,7 @@ func (s *sidecar) decide(asks ...wire.Ask) []wire.Answer {
 		}
 	}
 	var reply wire.DecideReply
-	if status, _ := s.call(http.MethodPost, wire.PathDecide, wire.DecideRequest{Version: wire.Version, Asks: asks}, &reply); status != http.StatusOK {
+	if status, _ := s.call(http.MethodPost, wire.PathDecide, wire.DecideRequest{Version: wire.Version, Store: s.store.ID(), Asks: asks}, &reply); status != http.StatusOK {
 		s.t.Fatalf("decide: status %d", status)
 	}
 	if len(reply.Answers) != len(asks) || reply.Version != wire.Version {

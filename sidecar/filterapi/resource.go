@@ -29,6 +29,9 @@ func (s *Server) resource(ctx context.Context, r *wire.ResourceRequest) (any, er
 	if st == nil {
 		return nil, errNotReady
 	}
+	if r.Store != st.revision.Store {
+		return nil, errOtherStore
+	}
 	submit := store.Submit{Call: r.Call, Subscription: r.Subscription, API: r.API, Operation: r.Operation, Resource: r.Resource}
 	api, ok := st.view.apis[r.API]
 	if ok {

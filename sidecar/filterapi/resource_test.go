@@ -17,7 +17,7 @@ func TestResources(t *testing.T) {
 	s := start(t, options{})
 	s.apply(demo())
 	message := func(call string, sub uint32, id string) wire.ResourceRequest {
-		return wire.ResourceRequest{Version: wire.Version, Call: call, Subscription: sub, API: "Demo", Operation: "Submit", Resource: *job(id)}
+		return wire.ResourceRequest{Version: wire.Version, Store: s.store.ID(), Call: call, Subscription: sub, API: "Demo", Operation: "Submit", Resource: *job(id)}
 	}
 	with := func(r wire.ResourceRequest, change func(*wire.ResourceRequest)) wire.ResourceRequest {
 		change(&r)
@@ -81,7 +81,7 @@ func TestUsageIsTakenOnce(t *testing.T) {
 func TestWhatIsNotAMessageIsRefused(t *testing.T) {
 	s := start(t, options{})
 	s.apply(demo())
-	ask := `{"version":1,"asks":[{"policy":"` + s.engine.Policy().Revision + `","subscription":1,"api":"Demo","operation":"Execute"}]`
+	ask := `{"version":1,"store":"` + s.store.ID() + `","asks":[{"policy":"` + s.engine.Policy().Revision + `","subscription":1,"api":"Demo","operation":"Execute"}]`
 	for name, tc := range map[string]struct {
 		method, path string
 		send         any

@@ -10,6 +10,7 @@ import (
 
 // view is what decide needs of a published state, ready to be looked up. It never changes.
 type view struct {
+	policy        string // its revision when the state was published
 	apis          map[string]*apiView
 	subscriptions map[uint32]*store.Subscription
 }
@@ -25,7 +26,7 @@ type apiView struct {
 }
 
 func newView(p parts) *view {
-	v := &view{apis: map[string]*apiView{}, subscriptions: make(map[uint32]*store.Subscription, len(p.subscriptions))}
+	v := &view{policy: p.policy.Revision, apis: map[string]*apiView{}, subscriptions: make(map[uint32]*store.Subscription, len(p.subscriptions))}
 	for i := range p.catalog.APIs {
 		api := &p.catalog.APIs[i]
 		a := &apiView{API: api, operations: map[string]*catalog.Operation{}, open: !api.SubscriptionRequired}
@@ -93,7 +94,7 @@ func (v *view) resolve(ask *wire.Ask) (question, *fault) {
 	return q, nil
 }
 
-// Why an ask is not decided: Answer.Error and Answer.Status. All but the last two happen
+// Why an ask is not decided: Answer.Error and Answer.Status. All but the last three happen
 // when the catalog moved after the filter's snapshot was made.
 var (
 	errAPIUnknown          = &fault{404, "api_unknown", "no such API"}
@@ -101,5 +102,6 @@ var (
 	errScopeUnknown        = &fault{401, "scope_unknown", "the API is not open without a key"}
 	errSubscriptionUnknown = &fault{401, "subscription_unknown", "no such subscription"}
 	errResourceMissing     = &fault{500, "resource_missing", "the operation requires a resource that the ask does not name"}
+	errOtherStore          = &fault{409, "other_store", "the filter's subscriptions are those of another store"}
 	errStoreUnavailable    = &fault{503, "store_unavailable", "the store cannot be read"}
 )

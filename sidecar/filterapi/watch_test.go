@@ -43,7 +43,7 @@ func TestSnapshot(t *testing.T) {
 	s.apply(c)
 	got := s.snapshot()
 	want := wire.Snapshot{
-		Version: wire.Version, Revision: wire.Revision{Store: s.store.ID(), Number: 1},
+		Version: wire.Version, Revision: wire.Revision{Store: s.store.ID(), Number: 1, Content: s.server.Revision().Content},
 		Gateway: wire.Gateway{Name: "g", Region: "eu", MaxStaleSeconds: 300},
 		Pepper:  s.store.Pepper(), Policy: s.engine.Policy(),
 		APIs: []wire.API{{

@@ -8,7 +8,8 @@ import (
 
 // CatalogData is data.catalog: what policies may know of c besides their input.
 //
-//	apis      {NAME: {suffix, tags, subscription_required, operations: {NAME: {method, template}}}}
+//	apis      {NAME: {suffix, hosts, tags, backend, subscription_required,
+//	                 operations: {NAME: {method, template, creates, requires}}}}
 //	products  {NAME: {apis: [NAME], subscription_required}}
 //	groups    [NAME]
 //
@@ -20,10 +21,14 @@ func CatalogData(c *catalog.Catalog) map[string]any {
 	for _, api := range c.APIs {
 		operations := map[string]any{}
 		for _, operation := range api.Operations {
-			operations[operation.Name] = map[string]any{"method": operation.Method, "template": operation.Template}
+			operations[operation.Name] = map[string]any{
+				"method": operation.Method, "template": operation.Template, "creates": operation.Creates, "requires": operation.Requires,
+			}
 		}
 		apis[api.Name] = map[string]any{
 			"suffix":                api.Suffix,
+			"hosts":                 anys(api.Hosts),
+			"backend":               api.Backend.URL, // owners of resources are those of this backend
 			"tags":                  anys(api.Tags),
 			"subscription_required": api.SubscriptionRequired,
 			"operations":            operations,

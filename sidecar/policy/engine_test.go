@@ -42,7 +42,7 @@ func put(t testing.TB, file, text string) {
 func demoCatalog() map[string]any {
 	return policy.CatalogData(&catalog.Catalog{
 		APIs: []catalog.API{
-			{Name: "orders", Suffix: "orders", Tags: []string{"demo"}, SubscriptionRequired: true, Operations: []catalog.Operation{{Name: "list", Method: "GET", Template: "/orders"}}},
+			{Name: "orders", Suffix: "orders", Tags: []string{"demo"}, SubscriptionRequired: true, Backend: catalog.Backend{URL: "http://192.0.2.1"}, Operations: []catalog.Operation{{Name: "list", Method: "GET", Template: "/orders"}}},
 			{Name: "status", Suffix: "status"},
 		},
 		Products:   []catalog.Product{{Name: "Starter", APIs: []string{"orders"}, SubscriptionRequired: true}},
@@ -209,8 +209,11 @@ func TestAuthorsRules(t *testing.T) {
 		"the catalog as documented": {access + `deny contains "wrong" if {
 	expected := {
 		"apis": {
-			"orders": {"suffix": "orders", "tags": ["demo"], "subscription_required": true, "operations": {"list": {"method": "GET", "template": "/orders"}}},
-			"status": {"suffix": "status", "tags": [], "subscription_required": false, "operations": {}},
+			"orders": {
+				"suffix": "orders", "hosts": [], "tags": ["demo"], "backend": "http://192.0.2.1", "subscription_required": true,
+				"operations": {"list": {"method": "GET", "template": "/orders", "creates": "", "requires": ""}},
+			},
+			"status": {"suffix": "status", "hosts": [], "tags": [], "backend": "", "subscription_required": false, "operations": {}},
 		},
 		"products": {"Starter": {"apis": ["orders"], "subscription_required": true}},
 		"groups": ["admins", "testers"],

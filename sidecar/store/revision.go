@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 
 	"github.com/tollgate/tollgate/internal/wire"
 )
@@ -19,7 +20,7 @@ func (s *Store) Revise(ctx context.Context, content [32]byte) (wire.Revision, er
 	h := hmac.New(sha256.New, s.pepper)
 	h.Write(content[:])
 	fingerprint := h.Sum(nil)
-	r := wire.Revision{Store: s.id}
+	r := wire.Revision{Store: s.id, Content: hex.EncodeToString(fingerprint[:8])}
 	err := s.transact(ctx, "moving the revision", func(tx *sql.Tx) error {
 		var held []byte
 		if err := tx.QueryRowContext(ctx, `SELECT number, fingerprint FROM meta`).Scan(&r.Number, &held); err != nil {
