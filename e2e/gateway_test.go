@@ -94,6 +94,10 @@ func nothingInternalReachesBackend(t *testing.T, g *harness.Gateway) {
 		"X-Forwarded-For":                    {"203.0.113.9"},
 		"X-Forwarded-Host":                   {"evil.example"},
 		"X-Request-Id":                       {"the-clients-own"},
+		"Forwarded":                          {"host=evil.example"},
+		"X-Original-Url":                     {"/admin"},
+		"X-Rewrite-Url":                      {"/admin"},
+		"X-Http-Method-Override":             {"DELETE"},
 		"Ocp-Apim-Subscription-Key-Mistyped": {"kept"},
 	}})
 	if r.Status != http.StatusOK {
