@@ -36,6 +36,18 @@ import (
 // are all busy a goroutine may stand still for 100 ms and more.
 const evaluation = time.Second
 
+// leastStale is the least that --max-stale may be. A filter's contact with the sidecar is
+// renewed by a long poll, every wire.WatchSeconds while nothing changes, and one such poll
+// may be lost: less would make a gateway answer 503 with which nothing is wrong.
+const leastStale = time.Minute
+
+// What failed is tried again after firstWait, which doubles with every failure up to
+// lastWait.
+const (
+	firstWait = 250 * time.Millisecond
+	lastWait  = 5 * time.Second
+)
+
 // catalogFlags say how to read a catalog; serve and check share them.
 type catalogFlags struct {
 	policies, bundle string
@@ -71,6 +83,7 @@ type serveConfig struct {
 	gateway, region        string
 	maxStale               time.Duration
 	watchTimeout           time.Duration // of the filters' long poll; 0: wire.WatchSeconds
+	busy                   time.Duration // see store.Options
 	log                    *slog.Logger
 	ready                  func(summary string) // called once filters are answered
 }
@@ -160,10 +173,11 @@ func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
 	if s.options, err = c.options(); err != nil {
 		return nil, err
 	}
-	if c.maxStale < time.Second {
-		return nil, fmt.Errorf("--max-stale is at least 1s, not %s", c.maxStale)
+	if c.maxStale < leastStale {
+		return nil, fmt.Errorf("--max-stale is at least %.0fs, not %s: while nothing changes, filters hear from the sidecar only every %ds",
+			leastStale.Seconds(), c.maxStale, wire.WatchSeconds)
 	}
-	if s.store, err = store.Open(ctx, c.store, store.Options{}); err != nil {
+	if s.store, err = store.Open(ctx, c.store, store.Options{Busy: c.busy}); err != nil {
 		return nil, err
 	}
 	if s.engine, err = policy.Open(ctx, policy.Config{
@@ -185,7 +199,8 @@ func (s *sidecar) close() {
 }
 
 // apply reads the catalog and makes it what the gateway hands out. What can fail without
-// having changed anything comes first. It returns the state of the file that it read.
+// having changed anything comes first; after an error it may be called again. It returns
+// the state of the file that it read.
 func (s *sidecar) apply(ctx context.Context) (fs.FileInfo, error) {
 	seen, err := os.Stat(s.catalog)
 	if err != nil {
@@ -211,34 +226,56 @@ func (s *sidecar) apply(ctx context.Context) (fs.FileInfo, error) {
 	if _, err := s.engine.SetCatalog(policy.CatalogData(c)); err != nil {
 		return seen, fmt.Errorf("giving policies the catalog: %w", err)
 	}
+	var routing error
 	if s.xds != "" {
 		if err := xds.Write(s.xds, c, xds.Options{}); err != nil {
-			return seen, fmt.Errorf("writing Envoy's routes and clusters: %w", err)
+			routing = fmt.Errorf("writing Envoy's routes and clusters: %w", err)
 		}
 	}
-	return seen, s.server.Publish(ctx, filterapi.Catalog{Catalog: c, BackendKeys: keys})
+	// A key that was revoked is refused from now on, also where no route can be written.
+	return seen, errors.Join(routing, s.server.Publish(ctx, filterapi.Catalog{Catalog: c, BackendKeys: keys}))
 }
 
+// reapply applies the catalog that changed, or says what its mistakes are.
 func (s *sidecar) reapply(ctx context.Context) {
-	_, err := s.apply(ctx)
-	if err == nil {
-		s.log.Info("applied the catalog", "file", s.catalog)
-		return
-	}
-	const kept = "the catalog is refused, the last good one stays"
-	var broken *brokenCatalog
-	if errors.As(err, &broken) {
-		for _, m := range broken.mistakes {
-			s.log.Error(kept, "mistake", m.String())
+	s.persist(ctx, "applying the catalog", func() error {
+		_, err := s.apply(ctx)
+		var broken *brokenCatalog
+		switch {
+		case errors.As(err, &broken):
+			for _, m := range broken.mistakes {
+				s.log.Error("the catalog is refused, the last good one stays", "mistake", m.String())
+			}
+			return nil // only another change of the file mends it
+		case err == nil:
+			s.log.Info("applied the catalog", "file", s.catalog)
 		}
-		return
-	}
-	s.log.Error(kept, "error", err)
+		return err
+	})
 }
 
 func (s *sidecar) refresh(ctx context.Context) {
-	if err := s.server.Refresh(ctx); err != nil && ctx.Err() == nil {
-		s.log.Error("publishing the policy", "error", err)
+	s.persist(ctx, "publishing the policy", func() error { return s.server.Refresh(ctx) })
+}
+
+// persist calls try until it succeeds or ctx ends. An error is logged when its text is not
+// that of the one before.
+func (s *sidecar) persist(ctx context.Context, doing string, try func() error) {
+	logged := ""
+	for wait := firstWait; ; wait = min(2*wait, lastWait) {
+		err := try()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if text := err.Error(); text != logged {
+			s.log.Error(doing+" failed, trying again", "error", text)
+			logged = text
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
 	}
 }
 

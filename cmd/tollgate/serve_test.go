@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -78,7 +79,7 @@ func startServe(t *testing.T) *served {
 		done <- serve(ctx, serveConfig{
 			catalogFlags: catalogFlags{policies: filepath.Join(dir, "policies")},
 			catalog:      filepath.Join(dir, "tollgate.yaml"), store: filepath.Join(dir, "s.db"), socket: filepath.Join(dir, "s.sock"),
-			xds: filepath.Join(dir, "xds"), metrics: "127.0.0.1:0", gateway: "g", maxStale: time.Minute,
+			xds: filepath.Join(dir, "xds"), metrics: "127.0.0.1:0", gateway: "g", maxStale: time.Minute, busy: 20 * time.Millisecond,
 			log: slog.New(slog.NewTextHandler(s.log, nil)), ready: func(summary string) { ready <- summary },
 		})
 	}()
@@ -211,5 +212,63 @@ products:`, 1)
 		if strings.Contains(s.log.String(), key) {
 			t.Errorf("the log has a key:\n%s", s.log)
 		}
+	}
+}
+
+// revoked is the catalog without alice's key.
+var revoked, _, _ = strings.Cut(catalogText, "subscriptions:")
+
+func TestServeRevokesAfterTheStoreWasLocked(t *testing.T) {
+	s := startServe(t)
+	s.next()
+	other, err := sql.Open("sqlite", filepath.Join(s.dir, "s.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	other.SetMaxOpenConns(1) // BEGIN and ROLLBACK on the same one
+	exec := func(statement string) {
+		t.Helper()
+		if _, err := other.ExecContext(t.Context(), statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	exec("PRAGMA busy_timeout = 2000")
+	exec("BEGIN IMMEDIATE")
+	s.write("tollgate.yaml", revoked)
+	s.logs("applying the catalog failed, trying again")
+	s.write("policies/more.rego", "package tollgate.access\n\ndeny contains \"closed\" if input.request.method == \"PUT\"\n")
+	s.logs("publishing the policy failed, trying again")
+	before := s.held.Policy.Revision
+	exec("ROLLBACK")
+
+	// They are two changes, in either order.
+	for opens(s.held, "first-key") || s.held.Policy.Revision == before {
+		s.next()
+	}
+}
+
+func TestServeRevokesWhereRoutesCannotBeWritten(t *testing.T) {
+	s := startServe(t)
+	s.next()
+	folder := filepath.Join(s.dir, "xds")
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	s.write("xds", "a file stands in the way")
+	s.write("tollgate.yaml", revoked)
+	if opens(s.next(), "first-key") {
+		t.Error("the revoked key opens")
+	}
+	s.logs("writing Envoy's routes and clusters")
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	s.logs("applied the catalog")
+	if _, err := os.Stat(filepath.Join(folder, "routes.yaml")); err != nil {
+		t.Errorf("after the file was out of the way: %v", err)
+	}
+	if n := strings.Count(s.log.String(), "trying again"); n != 1 {
+		t.Errorf("the log has the same error %d times, want once:\n%s", n, s.log)
 	}
 }

@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +35,7 @@ func (s *Store) Intend(ctx context.Context, submit Submit) error {
 	return s.transact(ctx, "recording an intent", func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			INSERT INTO intent (call, subscription, kind, scope, backend, api, operation, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO NOTHING`, submit.Call, int64(submit.Subscription), submit.Resource.Kind, scopeKey(submit.Resource.Scope),
+			ON CONFLICT DO NOTHING`, submit.Call, int64(submit.Subscription), submit.Resource.Kind, s.scopeKey(submit.Resource.Scope),
 			submit.Backend, submit.API, submit.Operation, s.now().UnixMilli())
 		return err
 	})
@@ -43,7 +46,7 @@ func (s *Store) Intend(ctx context.Context, submit Submit) error {
 // that is empty as well. Repeating it changes nothing; ErrConflict when the resource
 // belongs to another call or subscription.
 func (s *Store) Own(ctx context.Context, submit Submit) error {
-	scope := scopeKey(submit.Resource.Scope)
+	scope := s.scopeKey(submit.Resource.Scope)
 	return s.transact(ctx, "recording a resource", func(tx *sql.Tx) error {
 		backend := submit.Backend
 		err := tx.QueryRowContext(ctx, `SELECT backend FROM intent WHERE call = ? AND subscription = ? AND kind = ? AND scope = ?`,
@@ -78,7 +81,7 @@ func (s *Store) Own(ctx context.Context, submit Submit) error {
 func (s *Store) Owner(ctx context.Context, backend string, r wire.Resource) (uint32, bool, error) {
 	var owner uint32
 	err := s.read.QueryRowContext(ctx, `SELECT subscription FROM resource WHERE backend = ? AND kind = ? AND scope = ? AND id = ?`,
-		backend, r.Kind, scopeKey(r.Scope), r.ID).Scan(&owner)
+		backend, r.Kind, s.scopeKey(r.Scope), r.ID).Scan(&owner)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return 0, false, nil
@@ -88,11 +91,15 @@ func (s *Store) Owner(ctx context.Context, backend string, r wire.Resource) (uin
 	return owner, owner != 0, nil
 }
 
-// scopeKey is the canonical form of a resource's scope: JSON with sorted names.
-func scopeKey(scope map[string]string) string {
-	if len(scope) == 0 {
-		return "{}"
+// scopeKey stands for a resource's scope, JSON with sorted names, under the store's pepper.
+// A scope's values are those of a path, where a caller may have put a key by mistake, and
+// nothing but their equality is needed.
+func (s *Store) scopeKey(scope map[string]string) string {
+	text := []byte("{}")
+	if len(scope) > 0 {
+		text, _ = json.Marshal(scope) // a map of strings always marshals
 	}
-	b, _ := json.Marshal(scope) // a map of strings always marshals
-	return string(b)
+	h := hmac.New(sha256.New, s.pepper)
+	h.Write(text)
+	return hex.EncodeToString(h.Sum(nil))
 }

@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -90,6 +92,35 @@ func TestAResourceStandsUnderTheBackendOfItsIntent(t *testing.T) {
 	moved.Call = "never announced"
 	if err := s.Own(t.Context(), moved); !errors.Is(err, store.ErrNoIntent) {
 		t.Errorf("without an intent and a backend: %v, want ErrNoIntent", err)
+	}
+}
+
+// A path may carry a key by mistake.
+func TestNoPathValueInAnyFile(t *testing.T) {
+	dir := t.TempDir()
+	s := opened(t, filepath.Join(dir, "s.db"), store.Options{})
+	const planted = "mistyped-secret-key"
+	owned := submit("c", 1, "planted-job")
+	owned.Resource.Scope = map[string]string{"workspace": planted, "service": "s"}
+	if err := errors.Join(s.Intend(t.Context(), owned), s.Own(t.Context(), owned)); err != nil {
+		t.Fatal(err)
+	}
+	if owner, _, err := s.Owner(t.Context(), owned.Backend, owned.Resource); owner != 1 || err != nil {
+		t.Errorf("Owner = %d, %v, want 1", owner, err)
+	}
+	recorded := false
+	for _, name := range []string{"s.db", "s.db-wal"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte(planted)) {
+			t.Errorf("%s contains a value of the path in clear", name)
+		}
+		recorded = recorded || bytes.Contains(b, []byte(owned.Resource.ID)) // or this test looks at the wrong bytes
+	}
+	if !recorded {
+		t.Error("no file contains the job's id")
 	}
 }
 

@@ -3,6 +3,7 @@ package xds
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"sort"
@@ -255,24 +256,31 @@ func header(name string, m *matcherv3.StringMatcher) *routev3.HeaderMatcher {
 	}
 }
 
-var parameter = regexp.MustCompile(`\{[^/{}]*\}`)
-
 func regex(whole string) *matcherv3.StringMatcher {
 	return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
 		SafeRegex: &matcherv3.RegexMatcher{Regex: whole},
 	}}
 }
 
-// pathRegex matches an operation's request targets; each parameter is one segment, and any
-// query may follow.
+// pathRegex matches an operation's request targets as the filter spells them; each
+// parameter is one segment, and any query may follow.
 func pathRegex(suffix, template string) string {
 	var b strings.Builder
 	b.WriteString("/" + regexp.QuoteMeta(suffix))
-	last := 0
-	for _, at := range parameter.FindAllStringIndex(template, -1) {
-		b.WriteString(regexp.QuoteMeta(template[last:at[0]]) + "[^/?]+")
-		last = at[1]
+	for segment := range strings.SplitSeq(strings.TrimPrefix(template, "/"), "/") {
+		if strings.HasPrefix(segment, "{") && strings.HasSuffix(segment, "}") {
+			b.WriteString("/[^/?]+")
+		} else {
+			b.WriteString("/" + regexp.QuoteMeta(escape(segment)))
+		}
 	}
-	b.WriteString(regexp.QuoteMeta(template[last:]) + `(\?.*)?`)
+	b.WriteString(`(\?.*)?`)
 	return b.String()
+}
+
+// escape percent-encodes all but RFC 3986's unreserved characters, as the filter does with
+// every segment of a path (package internal/route).
+func escape(segment string) string {
+	// QueryEscape differs in spaces alone.
+	return strings.ReplaceAll(url.QueryEscape(segment), "+", "%20")
 }

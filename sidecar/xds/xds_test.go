@@ -7,17 +7,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/tollgate/tollgate/internal/catalog"
+	"github.com/tollgate/tollgate/internal/route"
+	"github.com/tollgate/tollgate/internal/wire"
 	"github.com/tollgate/tollgate/sidecar/bootstrap"
 	"github.com/tollgate/tollgate/sidecar/xds"
 )
@@ -90,6 +94,57 @@ func TestDemoCatalog(t *testing.T) {
 			t.Errorf("the demo's routes lack %q:\n%s", want, got[xds.RoutesFile])
 		}
 	}
+}
+
+// TestBatchRoutesMatchTheFiltersPath holds the routes without retries against the targets
+// that the filter makes of what clients send.
+func TestBatchRoutesMatchTheFiltersPath(t *testing.T) {
+	tests := map[string]struct{ template, target string }{
+		"unreserved": {"/a-b._~C1", "/jobs/a-b._~C1"},
+		"sub-delims": {"/a!$&'()*+,;=b", "/jobs/a!$&'()*+,;=b"},
+		"colon, at":  {"/jobs:batch@1", "/jobs/jobs%3abatch@1"},
+		"parameters": {"/{w}/jobs;v=1/{j}/start", "/jobs/a;b/jobs;v=1/%C3%A4/start"},
+		"a query":    {"/jobs:batch", "/jobs/jobs:batch?x=1"},
+		"root":       {"/", "/jobs/"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			api := catalog.API{Name: "Jobs", Suffix: "jobs", Backend: catalog.Backend{URL: "http://192.0.2.7"},
+				Operations: []catalog.Operation{{Name: "Submit", Method: "POST", Template: test.template, Creates: "job"}}}
+			path := regexp.MustCompile("^(?:" + batchPath(t, files(t, &catalog.Catalog{APIs: []catalog.API{api}})[xds.RoutesFile]) + ")$")
+			table, err := route.Compile([]wire.API{{Suffix: "jobs", Operations: []wire.Operation{{Method: "POST", Template: test.template}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			match, outcome := table.Find("POST", "h", test.target)
+			if outcome != route.Found {
+				t.Fatalf("Find(%q) = %v, want Found", test.target, outcome)
+			}
+			if !path.MatchString(match.Target()) {
+				t.Errorf("the batch route %s does not match the filter's %s", path, match.Target())
+			}
+		})
+	}
+}
+
+// batchPath is what the first route, that of a batch operation, matches paths with.
+func batchPath(t *testing.T, routes string) string {
+	t.Helper()
+	asJSON, err := json.Marshal(resources(t, routes)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table routev3.RouteConfiguration
+	if err := protojson.Unmarshal(asJSON, &table); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range table.VirtualHosts[0].Routes[0].Match.Headers {
+		if h.Name == ":path" {
+			return h.GetStringMatch().GetSafeRegex().Regex
+		}
+	}
+	t.Fatal("the first route matches no path")
+	return ""
 }
 
 func TestWriteReplacesOnlyWhatChanged(t *testing.T) {

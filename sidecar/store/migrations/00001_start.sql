@@ -44,7 +44,7 @@ CREATE TABLE intent (
     call         TEXT   NOT NULL,
     subscription BIGINT NOT NULL,
     kind         TEXT   NOT NULL,
-    scope        TEXT   NOT NULL, -- canonical JSON
+    scope        TEXT   NOT NULL, -- HMAC of the canonical JSON, in hex
     backend      TEXT   NOT NULL,
     api          TEXT   NOT NULL,
     operation    TEXT   NOT NULL,
@@ -57,7 +57,7 @@ CREATE INDEX intent_created ON intent (created);
 CREATE TABLE resource (
     backend      TEXT   NOT NULL,
     kind         TEXT   NOT NULL,
-    scope        TEXT   NOT NULL, -- canonical JSON
+    scope        TEXT   NOT NULL, -- HMAC of the canonical JSON, in hex
     id           TEXT   NOT NULL,
     subscription BIGINT NOT NULL, -- 0: nobody's
     call         TEXT   NOT NULL,
