@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 // business here; that they were all let through, and that the cold ones asked, run checks.
 func TestRun(t *testing.T) {
 	var out strings.Builder
-	c := config{root: clone(), rounds: 2, slice: time.Minute, requests: 16, warmup: 16, connections: 2}
+	c := config{root: clone(), variants: variants, rounds: 2, slice: time.Minute, requests: 16, warmup: 16, connections: 2}
 	if err := run(t.Context(), &out, c); err != nil {
 		t.Fatal(err)
 	}

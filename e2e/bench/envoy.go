@@ -18,9 +18,13 @@ func (l *lane) writeBootstrap() error {
 	if err != nil {
 		return err
 	}
+	module := l.module
+	if module == "" {
+		module = filepath.Join(l.rig.root, pluginFile)
+	}
 	text, err := bootstrap.Fill(template, bootstrap.Values{
 		Address: loopback, Port: l.port, AdminSocket: l.path("admin.sock"), SidecarSocket: l.path("sidecar.sock"),
-		XDS: l.path("xds"), Plugin: filepath.Join(l.rig.root, pluginFile),
+		XDS: l.path("xds"), Plugin: module,
 		AccessLog: os.DevNull, // lines are made as ever; a disk would only add noise
 	})
 	if err != nil {

@@ -18,13 +18,16 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
 // config says how much to measure.
 type config struct {
-	root        string        // the clone
+	root        string // the clone
+	variants    []variant
 	rounds      int           // of all variants
 	slice       time.Duration // of load, for each variant in each round
 	requests    int           // at most, in a slice
@@ -40,19 +43,48 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == authzCommand {
 		exit(serveAuthz(os.Args[2:]))
 	}
-	c := config{root: clone()}
+	c := config{root: clone(), variants: variants}
 	flag.IntVar(&c.rounds, "rounds", 9, "how often each variant gets load")
 	flag.DurationVar(&c.slice, "slice", 1500*time.Millisecond, "for how long at a time")
 	flag.IntVar(&c.requests, "requests", 50_000, "requests in a slice, at most")
 	flag.IntVar(&c.warmup, "warmup", 1000, "requests to each variant before the first round")
 	flag.IntVar(&c.connections, "connections", 8, "connections, each with one request at a time")
 	flag.BoolVar(&c.up, "up", true, "time `tollgate up` too")
+	flag.Func("with", "NAME=FILE: compare with another compiled filter too, its decision kept; repeatable", c.with)
+	flag.Func("only", "NAME,...: these variants alone; the lines at the end need all of ours", c.only)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, wholeRun, fmt.Errorf("the run takes longer than %s", wholeRun))
 	defer cancel()
 	exit(run(ctx, os.Stdout, c))
+}
+
+// with adds a variant: the way to see what a change to the filter saves.
+func (c *config) with(argument string) error {
+	name, file, ok := strings.Cut(argument, "=")
+	if !ok || name == "" || file == "" {
+		return errors.New("it is NAME=FILE")
+	}
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	c.variants = append(slices.Clip(c.variants), variant{name: name, about: "the filter " + file, filtered: true, module: file})
+	return nil
+}
+
+// only leaves variants out, but for bare, which the others are compared with.
+func (c *config) only(names string) error {
+	wanted := append(strings.Split(names, ","), bare)
+	var kept []variant
+	for _, v := range c.variants {
+		if slices.Contains(wanted, v.name) {
+			kept = append(kept, v)
+		}
+	}
+	c.variants = kept
+	return nil
 }
 
 func exit(err error) {
@@ -81,7 +113,7 @@ func run(ctx context.Context, out io.Writer, c config) (err error) {
 	if err != nil {
 		return fmt.Errorf("looking for the filter, which `make build` makes: %w", err)
 	}
-	o := outcome{moduleBytes: module.Size()}
+	o := outcome{variants: c.variants, moduleBytes: module.Size()}
 	dir, err := os.MkdirTemp("", "tgb") // short: a socket's path has at most 107 bytes
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
@@ -93,7 +125,7 @@ func run(ctx context.Context, out io.Writer, c config) (err error) {
 			return fmt.Errorf("timing `tollgate up`: %w", err)
 		}
 	}
-	fmt.Fprintf(out, "Starting %d Envoys\n", len(variants))
+	fmt.Fprintf(out, "Starting %d Envoys\n", len(c.variants))
 	r, err := startRig(ctx, c, dir)
 	if err != nil {
 		return err

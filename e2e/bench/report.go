@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -14,6 +13,7 @@ type round map[string]sample
 
 // outcome is all that was measured.
 type outcome struct {
+	variants    []variant
 	rounds      []round
 	up          time.Duration // 0: not timed
 	moduleBytes int64
@@ -45,7 +45,7 @@ func (o outcome) print(w io.Writer) error {
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "variant\trequests/s\tp50 ms\tp99 ms\tCPU us\tlowest\thighest\tadded us\tadded/bare\tcalls/1000\t")
-	for _, v := range variants {
+	for _, v := range o.variants {
 		of := func(figure func(sample) float64) float64 {
 			return o.median(func(r round) float64 { return figure(r[v.name]) })
 		}
@@ -66,12 +66,16 @@ func (o outcome) print(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	for _, v := range variants {
+	for _, v := range o.variants {
 		fmt.Fprintf(w, "%-9s  %s\n", v.name, v.about)
 	}
 	fmt.Fprintln(w)
-	_, err := io.WriteString(w, strings.Join(o.lines(), "\n")+"\n")
-	return err
+	for _, line := range o.lines() {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // callsPer1000 is a mean: what happens every 30 seconds is in few rounds.
@@ -84,8 +88,13 @@ func (o outcome) callsPer1000(name string) float64 {
 }
 
 // lines are for programs: name=value. Ratios are of CPU time per request, paired within a
-// round.
+// round. There are none where one of our variants was left out.
 func (o outcome) lines() []string {
+	for _, v := range variants {
+		if _, ok := o.rounds[0][v.name]; !ok {
+			return nil
+		}
+	}
 	ratio := func(name string, of func(round) float64) string { return fmt.Sprintf("%s=%.3f", name, o.median(of)) }
 	lines := []string{
 		ratio("warm_added_over_bare", func(r round) float64 { return r.added(warm) / r[bare].cpu }),

@@ -74,7 +74,7 @@ func startRig(ctx context.Context, c config, dir string) (r *rig, err error) {
 	if r.backend, err = startBackend(); err != nil {
 		return r, err
 	}
-	for _, v := range variants {
+	for _, v := range c.variants {
 		l := &lane{variant: v, rig: r, dir: filepath.Join(dir, v.name)}
 		r.lanes = append(r.lanes, l)
 		if err := l.start(ctx); err != nil {
@@ -226,7 +226,7 @@ func (l *lane) ended() error {
 	for _, p := range l.processes {
 		select {
 		case <-p.Done():
-			return fmt.Errorf("%w: %s (%v): %s", errEnded, p.Name, p.Err(), process.LastLine(p.Log))
+			return fmt.Errorf("%w: %s (%w): %s", errEnded, p.Name, p.Err(), process.LastLine(p.Log))
 		default:
 		}
 	}

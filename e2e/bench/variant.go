@@ -5,6 +5,7 @@ type variant struct {
 	name, about string
 	// filtered: the filter of bin/tollgate.wasm checks, with a sidecar of its own.
 	filtered bool
+	module   string // another compiled filter; empty: that one
 	policy   string // Rego that is added to the built-in policies of that sidecar
 	fresh    bool   // each request has another x-bench, so that policy decides anew
 	// filter is what stands in the filter's place, an HTTP filter of Envoy's; nil: nothing.
