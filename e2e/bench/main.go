@@ -44,8 +44,8 @@ func main() {
 		exit(serveAuthz(os.Args[2:]))
 	}
 	c := config{root: clone(), variants: variants}
-	flag.IntVar(&c.rounds, "rounds", 9, "how often each variant gets load")
-	flag.DurationVar(&c.slice, "slice", 1500*time.Millisecond, "for how long at a time")
+	flag.IntVar(&c.rounds, "rounds", 25, "how often each variant gets load")
+	flag.DurationVar(&c.slice, "slice", 400*time.Millisecond, "for how long at a time")
 	flag.IntVar(&c.requests, "requests", 50_000, "requests in a slice, at most")
 	flag.IntVar(&c.warmup, "warmup", 1000, "requests to each variant before the first round")
 	flag.IntVar(&c.connections, "connections", 8, "connections, each with one request at a time")
@@ -77,6 +77,11 @@ func (c *config) with(argument string) error {
 // only leaves variants out, but for bare, which the others are compared with.
 func (c *config) only(names string) error {
 	wanted := append(strings.Split(names, ","), bare)
+	for _, name := range wanted {
+		if !slices.ContainsFunc(c.variants, func(v variant) bool { return v.name == name }) {
+			return fmt.Errorf("there is no variant %s", name)
+		}
+	}
 	var kept []variant
 	for _, v := range c.variants {
 		if slices.Contains(wanted, v.name) {
