@@ -88,6 +88,8 @@ func TestWhatIsNotAMessageIsRefused(t *testing.T) {
 		status       int
 	}{
 		"an unknown field is fine":     {http.MethodPost, wire.PathDecide, ask + `,"later":1}`, 200},
+		"an ask of another store":      {http.MethodPost, wire.PathDecide, strings.Replace(ask, s.store.ID(), "another", 1) + `}`, 409},
+		"a resource of another store":  {http.MethodPost, wire.PathResources, `{"version":1,"store":"another","call":"c","subscription":1,"api":"Demo","operation":"Submit","resource":{"kind":"job"}}`, 409},
 		"not JSON":                     {http.MethodPost, wire.PathDecide, "{", 400},
 		"empty":                        {http.MethodPost, wire.PathDecide, "", 400},
 		"two values":                   {http.MethodPost, wire.PathDecide, ask + "}{}", 400},
