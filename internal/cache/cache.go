@@ -78,11 +78,12 @@ type Item[V any] struct {
 const entryBytes = 160
 
 // Keep stores an item in place of one with the same key, and drops the least recently
-// used ones beyond the bounds: first of the same subscription, then of all.
-func (c *Cache[V]) Keep(item Item[V]) {
+// used ones beyond the bounds: first of the same subscription, then of all. It returns the
+// entry, nil where the item is beyond the bounds by itself.
+func (c *Cache[V]) Keep(item Item[V]) *Entry[V] {
 	size := len(item.Key) + item.ValueBytes + entryBytes
 	if len(item.Key) > c.limits.KeyBytes || size > c.limits.Bytes {
-		return
+		return nil
 	}
 	if old, ok := c.entries[string(item.Key)]; ok {
 		c.remove(old)
@@ -98,6 +99,7 @@ func (c *Cache[V]) Keep(item Item[V]) {
 	c.per[e.subscription]++
 	c.bytes += size
 	c.link(e)
+	return e
 }
 
 // Hottest returns up to n entries, the most often found first.

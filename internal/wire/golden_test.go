@@ -28,22 +28,39 @@ var messages = map[string]any{
 			Authorization: wire.AuthorizationInject, BackendKey: "secret", Open: -1, AllowWhenUnavailable: true, HideResponseHeaders: []string{"server"},
 			Operations: []wire.Operation{{Name: "Start", Method: "POST", Template: "/jobs/{jobid}", Creates: "job", Requires: "job"}},
 		}},
-		Scopes: []wire.Scope{{Product: "Unlimited", APIs: []int{0}}}, Keys: []byte{1, 2, 3},
+		Scopes: []wire.Scope{{Product: "Unlimited", APIs: []int{0}}}, Keys: []byte{1, 2, 3}, Resets: 4,
 	},
-	"decide_request": &wire.DecideRequest{Version: 1, Store: "store", Asks: []wire.Ask{{
+	"decide_request": &wire.DecideRequest{Version: 1, Store: "store", VM: "vm", Asks: []wire.Ask{{
 		Call: "call", Policy: "p1", Subscription: 42, Product: "Unlimited", API: "API", Operation: "Start",
 		Request: wire.Request{
 			Method: text("POST"), Path: text("/jobs/1"), Scheme: text("https"), Host: text("h"), Params: map[string]string{"jobid": "1"},
 			Query: map[string][]string{"q": {"1", "2"}}, Headers: map[string][]string{"x-a": {""}}, Source: &wire.Source{Address: "192.0.2.1"},
 		},
 		Resource: &wire.Resource{Kind: "job", Scope: map[string]string{"workspace": "w"}, ID: "1"},
-	}}},
-	"decide_reply": &wire.DecideReply{Version: 1, Answers: []wire.Answer{
+		Take: &wire.Take{
+			ID: 7, Waiting: true,
+			Held:   []wire.Demand{{Name: "minute", Key: "subscription:42"}},
+			Wanted: []wire.Demand{{Name: "week", Key: "subscription:42", Units: 100}},
+		},
+	}}, Settlements: []wire.Settlement{
+		{Take: 5, Counter: 9, Spent: 3, AgeMillis: 250},
+		{Take: 6, Counter: 10, Extend: true},
+	}, Abandoned: []uint64{4}},
+	"decide_reply": &wire.DecideReply{Version: 1, Settled: true, Answers: []wire.Answer{
 		{
 			Decision: "d", Allow: true, Reasons: []string{"r"}, Status: 403, Message: "m",
-			Request:   wire.Change{Set: map[string]string{"x": "1"}, Remove: []string{"y"}},
-			Response:  wire.Change{Set: map[string]string{"x": "1"}, Remove: []string{"y"}},
+			Request:  wire.Change{Set: map[string]string{"x": "1"}, Remove: []string{"y"}},
+			Response: wire.Change{Set: map[string]string{"x": "1"}, Remove: []string{"y"}},
+			Limits: []wire.Limit{
+				{Name: "minute", Key: "subscription:42", Kind: wire.KindRate, Unit: wire.UnitCalls, Amount: 5, WindowMillis: 60_000, SuccessOnly: true},
+				{Name: "week", Key: "subscription:42", Kind: wire.KindQuota, Unit: wire.UnitBytes, Amount: 100, WindowMillis: 604_800_000, StartMillis: 1, ReportOnly: true},
+			},
+			Leases:    []wire.Lease{{Limit: 1, Counter: 9, Units: 10, LifeMillis: 2000, Left: 80, ResetMillis: 30_000}},
 			TTLMillis: 1000, ValidUntilMillis: 2000, Policy: "p1", SubscriptionRevision: 3,
+		},
+		{
+			Decision: "d", Allow: true, Limits: []wire.Limit{{Name: "parallel", Key: "k", Kind: wire.KindConcurrency, Unit: wire.UnitCalls}},
+			Exhausted: &wire.Exhausted{Limit: 0, RetryMillis: -1, Leased: true}, Policy: "p1",
 		},
 		{Error: "policy_error", Stale: &wire.Policy{Revision: "p2", Vary: []wire.Field{{"request", "method"}}}},
 	}},
@@ -52,7 +69,7 @@ var messages = map[string]any{
 		Resource: wire.Resource{Kind: "job", Scope: map[string]string{"workspace": "w"}, ID: "1"},
 	},
 	"usage_report": &wire.UsageReport{Version: 1, VM: "vm", Sequence: 1, DenialsDropped: 2, Denials: []wire.Denial{
-		{Call: "call", TimeMillis: 1, Status: 401, Reason: "key_unknown", Decision: "d", Subscription: 42, API: "api", Operation: "Start"},
+		{Call: "call", TimeMillis: 1, Status: 401, Reason: "key_unknown", Decision: "d", Subscription: 42, API: "api", Operation: "Start", Limit: "minute"},
 	}},
 }
 

@@ -46,6 +46,9 @@ type Snapshot struct {
 	Scopes []Scope `json:"scopes"`
 	// Keys is the packed key table, see KeyTable.
 	Keys []byte `json:"keys"`
+	// Resets moves when an administrator resets or raises a limit: what a filter
+	// remembers of exhausted limits is then forgotten.
+	Resets uint64 `json:"resets,omitempty"`
 }
 
 // Gateway is the fixed part of every decision's input.
@@ -152,12 +155,19 @@ type Scope struct {
 	APIs    []int  `json:"apis"`
 }
 
-// DecideRequest asks for one decision per Ask. A stream sends one; the tick, after the
-// policy has moved, several at once.
+// DecideRequest asks for one decision per Ask. A stream sends one; the tick several at once,
+// or none, when there is only something to settle.
 type DecideRequest struct {
 	Version int    `json:"version"`
 	Store   string `json:"store"` // that subscriptions are of; another's is answered with 409
+	VM      string `json:"vm"`    // the worker, in the ledger: 1 to 64 of [a-z0-9]
 	Asks    []Ask  `json:"asks"`
+	// Settlements and Abandoned are repeated until a reply says Settled. They are taken
+	// before any Ask is.
+	Settlements []Settlement `json:"settlements,omitempty"`
+	// Abandoned are the ids of takes whose answer nobody awaits any more: what they were
+	// granted, or will be, was not spent.
+	Abandoned []uint64 `json:"abandoned,omitempty"`
 }
 
 // Ask is one question. Its projection was made for Policy: a sidecar that holds another
@@ -173,6 +183,8 @@ type Ask struct {
 	Request Request `json:"request"`
 	// Resource is what the operation requires; the sidecar adds its owner.
 	Resource *Resource `json:"resource,omitempty"`
+	// Take asks for leases on the limits of the decision; nil: only for the decision.
+	Take *Take `json:"take,omitempty"`
 }
 
 // Request is input.request, or those parts of it that a policy reads. An absent field
@@ -205,6 +217,8 @@ type Resource struct {
 type DecideReply struct {
 	Version int      `json:"version"`
 	Answers []Answer `json:"answers"`
+	// Settled: all of the request's Settlements and Abandoned are on the ledger, durably.
+	Settled bool `json:"settled,omitempty"`
 }
 
 // Answer is a decision, or why there is none.
@@ -222,7 +236,14 @@ type Answer struct {
 	Message  string   `json:"message,omitempty"` // of a deny; the dialect's own when empty
 	Request  Change   `json:"request,omitzero"`
 	Response Change   `json:"response,omitzero"`
-	// TTLMillis is how long the answer may be kept, 0: for this request only.
+	// Limits apply to the request, in the policy's order; part of the decision.
+	Limits []Limit `json:"limits,omitempty"`
+	// Leases is what Ask.Take was granted.
+	Leases []Lease `json:"leases,omitempty"`
+	// Exhausted says that a limit leaves no room for the request: nothing was granted.
+	Exhausted *Exhausted `json:"exhausted,omitempty"`
+	// TTLMillis is how long the answer may be kept, 0: for this request only. It says
+	// nothing about Leases and Exhausted, which are never part of what is kept.
 	TTLMillis int64 `json:"ttl_millis"`
 	// ValidUntilMillis is the Unix time after which it must not be used; 0: none.
 	ValidUntilMillis int64 `json:"valid_until_millis,omitempty"`
@@ -272,4 +293,5 @@ type Denial struct {
 	Subscription uint32 `json:"subscription,omitempty"`
 	API          string `json:"api,omitempty"` // its name
 	Operation    string `json:"operation,omitempty"`
+	Limit        string `json:"limit,omitempty"` // the name of the limit that was exhausted
 }

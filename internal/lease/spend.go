@@ -1,0 +1,170 @@
+package lease
+
+import (
+	"math"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/dialect"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+// Spending is what one request has spent, until Finish.
+type Spending struct {
+	parts []part
+	// Nearest is the limit that will be exhausted first, as an index, of those that clients
+	// are told of; -1: there is none.
+	Nearest int
+	// Remaining is what is left of it, as far as this worker knows, at least 0.
+	Remaining int64
+	// ResetSeconds is when more will be left, at least 1; -1: not known, or never.
+	ResetSeconds int64
+}
+
+type part struct {
+	lease *lease
+	open  bool // its outcome is awaited
+}
+
+// Result is what became of a request.
+type Result struct {
+	Status int   // of the response; 0: there was none
+	Bytes  int64 // of request and response
+	Rows   int64 // scored
+}
+
+// Covers says whether a request could be spent at now.
+func (b *Book) Covers(limits []wire.Limit, now time.Time) bool {
+	for i := range limits {
+		c := b.counters[nameOf(&limits[i])]
+		if c == nil || c.usable(&limits[i], now) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// Spend takes what one request costs from a lease of each limit, or nothing at all where
+// one of them has none. The request must go on before anything else happens. ask is the
+// question that more leases are asked for with; nil: none.
+func (b *Book) Spend(limits []wire.Limit, ask *wire.Ask, now time.Time) (Spending, bool) {
+	s := Spending{parts: make([]part, len(limits))}
+	covered := true
+	for i := range limits {
+		c := b.counterOf(&limits[i])
+		c.spent++
+		c.ask, c.used = ask, now
+		if s.parts[i].lease = c.usable(&limits[i], now); s.parts[i].lease == nil {
+			covered = false
+		}
+	}
+	if !covered {
+		return Spending{}, false
+	}
+	for i := range s.parts {
+		b.spend(&s.parts[i], now)
+	}
+	s.nearest(limits, now)
+	return s, true
+}
+
+// spend takes one unit, or for what is charged after the fact the right to be.
+func (b *Book) spend(p *part, now time.Time) {
+	lease := p.lease
+	l := &lease.limit
+	lease.last = now
+	p.open = l.SuccessOnly || l.Unit != wire.UnitCalls || l.Kind == wire.KindConcurrency
+	if l.Unit == wire.UnitCalls {
+		lease.spent++
+	}
+	if p.open {
+		lease.open++
+	}
+	lease.extended = now
+	if !lease.room() && !p.open {
+		b.close(lease)
+	}
+}
+
+// nearest picks the limit that a client should know of.
+func (s *Spending) nearest(limits []wire.Limit, now time.Time) {
+	s.Nearest, s.ResetSeconds = -1, -1
+	least := math.Inf(1)
+	for i := range limits {
+		if !dialect.Advertised(limits[i]) {
+			continue
+		}
+		c := s.parts[i].lease.counter
+		remaining := max(0, c.left+c.holds())
+		if part := float64(remaining) / float64(max(1, limits[i].Amount)); part < least {
+			least = part
+			s.Nearest, s.Remaining, s.ResetSeconds = i, remaining, c.resetSeconds(now)
+		}
+	}
+}
+
+// holds is how many units the worker's own leases still have.
+func (c *counter) holds() (units int64) {
+	for _, lease := range c.leases {
+		if !lease.closed {
+			units += max(0, lease.units-lease.spent)
+		}
+	}
+	return units
+}
+
+func (c *counter) resetSeconds(now time.Time) int64 {
+	if c.reset.IsZero() {
+		return -1
+	}
+	return max(1, int64((c.reset.Sub(now)+time.Second-1)/time.Second))
+}
+
+// Finish charges what is known only now, gives back what the result does not count, and
+// frees slots. It says whether one was freed, which others may be waiting for.
+func (b *Book) Finish(s Spending, r Result, now time.Time) (freed bool) {
+	for _, p := range s.parts {
+		if !p.open {
+			continue
+		}
+		lease := p.lease
+		lease.open--
+		switch l := &lease.limit; {
+		case l.Kind == wire.KindConcurrency:
+			lease.spent = 0
+			b.close(lease)
+			freed = true
+		case l.Unit == wire.UnitBytes:
+			lease = b.charge(lease, r.Bytes, now)
+		case l.Unit == wire.UnitRows:
+			lease = b.charge(lease, r.Rows, now)
+		case l.SuccessOnly && r.Status >= 400:
+			lease.spent--
+			if permit(l) {
+				b.close(lease)
+			}
+		}
+		if p.lease.closed || !p.lease.room() {
+			b.close(p.lease)
+		}
+		if lease != p.lease && !lease.room() {
+			b.close(lease)
+		}
+	}
+	return freed
+}
+
+// charge puts units on the newest lease of the same limit that is alive, else on the one
+// under which the request was let pass.
+func (b *Book) charge(lease *lease, units int64, now time.Time) *lease {
+	leases := lease.counter.leases
+	for i := len(leases) - 1; i >= 0; i-- {
+		if other := leases[i]; !other.closed && other.limit == lease.limit && other.alive(now) {
+			lease = other
+			break
+		}
+	}
+	lease.spent += units
+	lease.last = now
+	lease.counter.spent += units
+	return lease
+}
