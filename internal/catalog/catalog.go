@@ -38,10 +38,12 @@ type API struct {
 	// a decision while the sidecar cannot be asked.
 	WhenUnavailable string `yaml:"when_unavailable" json:"when_unavailable"`
 	// HideResponseHeaders are removed from the backend's answers.
-	HideResponseHeaders []string    `yaml:"hide_response_headers" json:"hide_response_headers,omitempty"`
-	CORS                *CORS       `yaml:"cors" json:"cors,omitempty"`
-	Route               string      `yaml:"route" json:"route"` // envoy (default) or external
-	Operations          []Operation `yaml:"operations" json:"operations"`
+	HideResponseHeaders []string `yaml:"hide_response_headers" json:"hide_response_headers,omitempty"`
+	CORS                *CORS    `yaml:"cors" json:"cors,omitempty"`
+	Route               string   `yaml:"route" json:"route"` // envoy (default) or external
+	// Limits are of each subscription's calls of the API.
+	Limits     []Limit     `yaml:"limits" json:"limits,omitempty"`
+	Operations []Operation `yaml:"operations" json:"operations"`
 }
 
 // Backend is where an API's requests go.
@@ -83,6 +85,8 @@ type Operation struct {
 	// Creates and Requires name a kind of resource, see wire.Operation.
 	Creates  string `yaml:"creates" json:"creates,omitempty"`
 	Requires string `yaml:"requires" json:"requires,omitempty"`
+	// Limits are of each subscription's calls of the operation.
+	Limits []Limit `yaml:"limits" json:"limits,omitempty"`
 }
 
 // Parameter describes a parameter of an operation to people and their tools.
@@ -102,6 +106,8 @@ type Product struct {
 	// SubscriptionRequired is true unless the file says false: an open product, at
 	// most one per API.
 	SubscriptionRequired bool `yaml:"subscription_required" json:"subscription_required"`
+	// Limits are of each subscription to the product.
+	Limits []Limit `yaml:"limits" json:"limits,omitempty"`
 }
 
 // Developer is a person who subscribes.
@@ -136,5 +142,5 @@ type Secret struct {
 	SHA256 string `yaml:"sha256" json:"sha256,omitempty"`
 }
 
-// Duration is a time.Duration written as Go writes it: "60s".
+// Duration is a time.Duration, see ParseDuration for how it is written: "60s", "7d".
 type Duration time.Duration

@@ -138,6 +138,8 @@ func (k *checker) product(p *path, product *Product) {
 			k.refer(q, "API", api, k.apis)
 		}
 	}
+	k.limits(p.field("limits"), product.Limits)
+	k.counterKey(p.field("limits"), product.Limits, "product:"+keyed.Replace(product.Name))
 }
 
 // openProducts refuses a second open product of an API: a request without a key would

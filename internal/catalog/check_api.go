@@ -43,6 +43,8 @@ func (k *checker) api(p *path, a *API) {
 	if a.CORS != nil {
 		k.cors(p.field("cors"), a.CORS)
 	}
+	k.limits(p.field("limits"), a.Limits)
+	k.counterKey(p.field("limits"), a.Limits, longestSubscription+"/api:"+keyed.Replace(a.Name))
 	k.operations(p.field("operations"), a)
 }
 

@@ -36,6 +36,8 @@ func (k *checker) operations(p *path, a *API) {
 		k.name(q.field("name"), o.Name)
 		k.description(q.field("description"), o.Description)
 		k.method(q.field("method"), o.Method)
+		k.limits(q.field("limits"), o.Limits)
+		k.counterKey(q.field("limits"), o.Limits, longestSubscription+"/api:"+keyed.Replace(a.Name)+"/operation:"+keyed.Replace(o.Name))
 		parameters, ok := k.template(q.field("template"), o.Template)
 		if !ok || k.isBroken(q.field("template")) {
 			continue

@@ -16,7 +16,8 @@ const maxAliased = 100_000
 
 var (
 	plainField = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
-	decimal    = regexp.MustCompile(`^-?[0-9]+$`)
+	// decimal leaves out leading zeros, by which YAML 1.1 means octal.
+	decimal = regexp.MustCompile(`^-?(?:0|[1-9][0-9]*)$`)
 
 	durationType = reflect.TypeFor[Duration]()
 	timeType     = reflect.TypeFor[time.Time]()
@@ -85,13 +86,8 @@ func (d *decoder) scalar(n *yaml.Node, out reflect.Value, p *path) {
 		out.SetString(n.Value)
 	case kind == reflect.Bool && n.Tag == "!!bool":
 		out.SetBool(strings.EqualFold(n.Value, "true"))
-	case kind == reflect.Int && n.Tag == "!!int" && decimal.MatchString(n.Value):
-		number, err := strconv.ParseInt(n.Value, 10, 32)
-		if err != nil {
-			d.structure(n, p, "the number is too large")
-			return
-		}
-		out.SetInt(number)
+	case (kind == reflect.Int || kind == reflect.Int64) && (n.Tag == "!!int" || n.Tag == "!!float") && decimal.MatchString(n.Value):
+		d.integer(n, out, p)
 	case kind == reflect.String && n.Kind == yaml.ScalarNode:
 		d.structure(n, p, "must be text, but YAML reads it as %s; put it in quotes", found(n))
 	default:
@@ -99,13 +95,27 @@ func (d *decoder) scalar(n *yaml.Node, out reflect.Value, p *path) {
 	}
 }
 
+// integer reads a decimal number. One of more than 64 bits is a float to YAML.
+func (d *decoder) integer(n *yaml.Node, out reflect.Value, p *path) {
+	bits := 32
+	if out.Kind() == reflect.Int64 {
+		bits = 64
+	}
+	number, err := strconv.ParseInt(n.Value, 10, bits)
+	if err != nil {
+		d.structure(n, p, "the number is too large")
+		return
+	}
+	out.SetInt(number)
+}
+
 func (d *decoder) duration(n *yaml.Node, out reflect.Value, p *path) {
 	if n.Kind != yaml.ScalarNode {
 		d.mismatch(n, durationType, p)
 		return
 	}
-	length, err := time.ParseDuration(n.Value)
-	if err != nil || n.Tag != "!!str" {
+	length, err := ParseDuration(n.Value)
+	if err != nil || n.Tag != "!!str" && n.Value != "0" {
 		d.structure(n, p, "must be %s, with its unit", wanted(durationType))
 		return
 	}
@@ -223,7 +233,7 @@ func (d *decoder) mismatch(n *yaml.Node, t reflect.Type, p *path) {
 func wanted(t reflect.Type) string {
 	switch {
 	case t == durationType:
-		return `a duration like "60s" or "1m30s"`
+		return `a duration like "60s", "1m30s" or "7d"`
 	case t == timeType:
 		return "a time with its zone (RFC 3339), like 2027-01-31T00:00:00Z"
 	case t.Kind() == reflect.Pointer:
@@ -236,7 +246,7 @@ func wanted(t reflect.Type) string {
 		return "a mapping of names to texts"
 	case t.Kind() == reflect.Bool:
 		return "true or false"
-	case t.Kind() == reflect.Int:
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
 		return "a whole number"
 	}
 	return "text"

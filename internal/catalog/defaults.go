@@ -15,6 +15,8 @@ const (
 	DefaultUnavailable   = "deny"
 	DefaultRoute         = "envoy"
 	DefaultState         = "active"
+	DefaultUnit          = "calls"
+	DefaultCount         = "all"
 )
 
 // required are the fields that a file must give.
@@ -27,6 +29,7 @@ var required = map[reflect.Type][]string{
 	reflect.TypeFor[Operation]():    {"name", "method", "template"},
 	reflect.TypeFor[Parameter]():    {"name", "in"},
 	reflect.TypeFor[Product]():      {"name", "apis"},
+	reflect.TypeFor[Limit]():        {"name", "kind", "amount"},
 	reflect.TypeFor[Developer]():    {"email"},
 	reflect.TypeFor[Subscription](): {"name", "developer"},
 }
@@ -41,6 +44,7 @@ var nouns = map[reflect.Type]string{
 	reflect.TypeFor[Operation]():    "operation",
 	reflect.TypeFor[Parameter]():    "parameter",
 	reflect.TypeFor[Product]():      "product",
+	reflect.TypeFor[Limit]():        "limit",
 	reflect.TypeFor[Developer]():    "developer",
 	reflect.TypeFor[Subscription](): "subscription",
 }
@@ -65,6 +69,8 @@ func applyDefaults(out reflect.Value) {
 		v.Header, v.Query = DefaultKeyHeader, DefaultKeyQuery
 	case *Product:
 		v.SubscriptionRequired = true
+	case *Limit:
+		v.Unit, v.Count, v.Enforce = DefaultUnit, DefaultCount, true
 	case *Subscription:
 		v.State = DefaultState
 	}

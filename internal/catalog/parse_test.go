@@ -95,12 +95,13 @@ func TestParseAppliesDefaults(t *testing.T) {
 organization: {name: Demo, administrator: admin@example.com}
 apis:
   - {name: A, suffix: a, backend: {url: "HTTPS://B.example:443/x/"}, operations: [{name: Read, method: GET, template: "/{id}", parameters: [{name: id, in: path}]}]}
-products: [{name: P, apis: [A]}]
+products: [{name: P, apis: [A], limits: [{name: minute, kind: rate, amount: 5, window: 1m}, {name: life, kind: quota, amount: 9, period: 0, unit: rows, enforce: false}]}]
 developers: [{email: ada@example.com}]
 subscriptions:
   - {name: S, developer: ada@example.com, product: P, expires_at: 2027-01-31T02:00:00+02:00, primary_key: {sha256: 0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef}}
 `
 	expires := time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)
+	minute, life := catalog.Duration(time.Minute), catalog.Duration(0)
 	want := &catalog.Catalog{
 		Organization: catalog.Organization{Name: "Demo", Administrator: "admin@example.com"},
 		APIs: []catalog.API{{
@@ -115,7 +116,10 @@ subscriptions:
 				Parameters: []catalog.Parameter{{Name: "id", In: "path", Required: true}},
 			}},
 		}},
-		Products:   []catalog.Product{{Name: "P", APIs: []string{"A"}, SubscriptionRequired: true}},
+		Products: []catalog.Product{{Name: "P", APIs: []string{"A"}, SubscriptionRequired: true, Limits: []catalog.Limit{
+			{Name: "minute", Kind: "rate", Amount: 5, Window: &minute, Unit: "calls", Count: "all", Enforce: true},
+			{Name: "life", Kind: "quota", Amount: 9, Period: &life, Unit: "rows", Count: "all"},
+		}}},
 		Developers: []catalog.Developer{{Email: "ada@example.com"}},
 		Subscriptions: []catalog.Subscription{{
 			Name: "S", Developer: "ada@example.com", Product: "P", State: "active", ExpiresAt: &expires,

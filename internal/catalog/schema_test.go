@@ -69,7 +69,8 @@ func value(n *yaml.Node) any {
 // structural are the mistakes that the schema sees as well.
 var structural = regexp.MustCompile(`unknown field|is missing|has no value|YAML reads it as|, not (a|text|true)|is none of|in upper case|with its unit|` +
 	`exactly one of product|must be true, or|one place where|a key never stands|environment variable|64 hex|its digest is not enough|needs a key|sends no key|` +
-	`at least one operation|name at least one origin|must begin with|no user|at most 128|from 0 \(|one lower-case word|without slashes|is the gateway's own`)
+	`at least one operation|name at least one origin|must begin with|no user|at most 128|from 0 \(|one lower-case word|without slashes|is the gateway's own|` +
+	`belongs? to|must be calls|success is only|at most 10 limits|from 0 to 999|1 to 64 letters`)
 
 func TestSchemaAgreesWithParse(t *testing.T) {
 	s := schema(t)
@@ -130,7 +131,7 @@ func TestSchemaRefusesEachStructuralMistake(t *testing.T) {
 		"no template":                 {", template: /j", ""},
 		"no place":                    {", in: query", ""},
 		"no origins":                  {"allow_origins: ['*']", "max_age: 1s"},
-		"no APIs of a product":        {", apis: [A]}", "}"},
+		"no APIs of a product":        {", apis: [A], limits", ", limits"},
 		"no e-mail":                   {"{email: a@b}", "{name: a}"},
 		"no developer":                {", developer: a@b", ""},
 		"no key to inject":            {", key: {env: K}", ""},
@@ -168,13 +169,39 @@ func TestSchemaRefusesEachStructuralMistake(t *testing.T) {
 		"no operation":                {"operations: [{name: R, method: POST, template: /j, creates: job, parameters: [{name: p, in: query}]}]", "operations: []"},
 		"no origin":                   {"['*']", "[]"},
 		"all_apis: false":             {"product: P", "all_apis: false"},
+		"unknown in a limit":          {"{name: r,", "{x: 1, name: r,"},
+		"limits that are no list":     {"limits: [{name: c, kind: concurrency, amount: 3, unit: calls}]", "limits: {}"},
+		"no name of a limit":          {"{name: r, ", "{"},
+		"no kind":                     {", kind: rate", ""},
+		"no amount":                   {", amount: 5, window", ", window"},
+		"no window":                   {", window: 1m", ""},
+		"no period":                   {", period: 7d", ""},
+		"a window of a quota":         {"period: 7d", "period: 7d, window: 1m"},
+		"a period of a rate":          {"window: 1m", "window: 1m, period: 7d"},
+		"a window of concurrency":     {"unit: calls", "window: 1m"},
+		"a period of concurrency":     {"unit: calls", "period: 7d"},
+		"bytes at once":               {"unit: calls", "unit: bytes"},
+		"success at once":             {"unit: calls", "count: success"},
+		"success of rows":             {"count: success", "count: success, unit: rows"},
+		"kind":                        {"kind: rate", "kind: spike"},
+		"unit":                        {"unit: calls", "unit: tokens"},
+		"count":                       {"count: success", "count: failure"},
+		"enforce":                     {"count: success", "enforce: 'no'"},
+		"a blank in a limit's name":   {"{name: r,", "{name: 'r r',"},
+		"a long name of a limit":      {"{name: r,", "{name: " + strings.Repeat("r", 65) + ","},
+		"amount below zero":           {"amount: 5", "amount: -5"},
+		"amount with a fraction":      {"amount: 5", "amount: 5.5"},
+		"amount too large":            {"amount: 5", "amount: 1000000000000000"},
+		"days with a fraction":        {"period: 7d", "period: 1.5d"},
+		"days last":                   {"period: 7d", "period: 1h7d"},
+		"a number of days":            {"period: 7d", "period: 7"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const data = `
 organization: {name: D, administrator: a@b}
 apis:
-  - {name: A, suffix: a, errors: apim, when_unavailable: deny, route: envoy, backend: {url: 'https://b.example', timeout: 1s, max_pending: 1, authorization: inject, key: {env: K}}, keys: {bearer: true}, cors: {allow_origins: ['*']}, operations: [{name: R, method: POST, template: /j, creates: job, parameters: [{name: p, in: query}]}]}
-products: [{name: P, apis: [A]}]
+  - {name: A, suffix: a, errors: apim, when_unavailable: deny, route: envoy, backend: {url: 'https://b.example', timeout: 1s, max_pending: 1, authorization: inject, key: {env: K}}, keys: {bearer: true}, cors: {allow_origins: ['*']}, operations: [{name: R, method: POST, template: /j, creates: job, parameters: [{name: p, in: query}]}], limits: [{name: c, kind: concurrency, amount: 3, unit: calls}]}
+products: [{name: P, apis: [A], limits: [{name: r, kind: rate, amount: 5, window: 1m}, {name: q, kind: quota, amount: 9, period: 7d, count: success}]}]
 developers: [{email: a@b}]
 subscriptions: [{name: S, developer: a@b, product: P, state: active, attributes: {t: x}}]
 `
@@ -208,6 +235,7 @@ var structs = map[string]reflect.Type{
 	"operation":    reflect.TypeFor[catalog.Operation](),
 	"parameter":    reflect.TypeFor[catalog.Parameter](),
 	"product":      reflect.TypeFor[catalog.Product](),
+	"limit":        reflect.TypeFor[catalog.Limit](),
 	"developer":    reflect.TypeFor[catalog.Developer](),
 	"subscription": reflect.TypeFor[catalog.Subscription](),
 	"secret":       reflect.TypeFor[catalog.Secret](),

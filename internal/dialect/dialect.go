@@ -24,6 +24,9 @@ type Error struct {
 	Challenge string
 	// RetryAfterSeconds is sent as Retry-After when above 0.
 	RetryAfterSeconds int
+	// Violated are the names of the limits that left no room (wire.Limit.Name); none where
+	// that is not why. Message is then ExhaustedMessage.
+	Violated []string
 }
 
 // The messages that clients compare byte for byte.
@@ -143,8 +146,15 @@ var azureMLEnvelopes = map[int]azureMLEnvelope{
 }
 
 func problem(e Error) []byte {
-	b := append(make([]byte, 0, 256), `{"type":"about:blank","title":`...)
-	b = appendString(b, title(e.Status))
+	kind, heading := "about:blank", title(e.Status)
+	if len(e.Violated) > 0 {
+		// draft-ietf-httpapi-ratelimit-headers-11 section 5.1
+		kind, heading = "https://iana.org/assignments/http-problem-types#quota-exceeded", "Request cannot be satisfied as assigned quota has been exceeded"
+	}
+	b := append(make([]byte, 0, 384), `{"type":`...)
+	b = appendString(b, kind)
+	b = append(b, `,"title":`...)
+	b = appendString(b, heading)
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(e.Status), 10)
 	b = append(b, `,"detail":`...)
@@ -153,6 +163,17 @@ func problem(e Error) []byte {
 	b = appendString(b, e.Reason)
 	b = append(b, `,"request_id":`...)
 	b = appendString(b, e.RequestID)
+	for i, name := range e.Violated {
+		if i == 0 {
+			b = append(b, `,"violated-policies":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendString(b, name)
+	}
+	if len(e.Violated) > 0 {
+		b = append(b, ']')
+	}
 	return append(b, '}')
 }
 

@@ -94,7 +94,7 @@ func FuzzRender(f *testing.F) {
 	f.Add("a \"quoted\" \\ message\n", 403)
 	f.Fuzz(func(t *testing.T, message string, status int) {
 		for _, d := range []wire.Dialect{wire.DialectAPIM, wire.DialectAzureML, wire.DialectProblem} {
-			_, body := dialect.Render(d, dialect.Error{Status: status, Message: message, Reason: message, RequestID: message})
+			_, body := dialect.Render(d, dialect.Error{Status: status, Message: message, Reason: message, RequestID: message, Violated: []string{message, message}})
 			if !json.Valid(body) {
 				t.Fatalf("%s of %q is not JSON: %s", d, message, body)
 			}

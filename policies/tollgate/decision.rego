@@ -17,14 +17,14 @@ import data.tollgate.quota
 #   The one document that the gateway asks for. A request is allowed when no rule
 #   denies it. Of several denials the lowest status answers; among equals the first
 #   reason in alphabetical order, and of two with one reason the one with a message.
-#   reasons carries all of them.
+#   reasons carries all of them. Limits apply to what is allowed.
 # entrypoint: true
 decision := {
 	"allow": count(access.deny) == 0,
 	"reasons": _denial.reasons,
 	"status": _denial.status,
 	"message": _denial.message,
-	"limits": sort(quota.limits),
+	"limits": _limits,
 	"request": _request,
 	"response": _response,
 	"ttl": _ttl,
@@ -78,6 +78,11 @@ _well_formed(denial) if {
 _field(denial, name, fallback) := object.get(denial, name, fallback) if is_object(denial)
 
 else := fallback
+
+# Without a default: no limits must not come of limits that have no value.
+_limits := [] if {
+	count(access.deny) > 0
+} else := sort(quota.limits)
 
 default _request := {"set": {}, "remove": set()}
 

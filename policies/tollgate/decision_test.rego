@@ -105,7 +105,14 @@ test_every_denial_counts if {
 
 test_limits_are_a_sorted_list if {
 	decision := tollgate.decision with data.tollgate.quota.limits as {{"name": "b"}, {"name": "a"}}
+		with data.tollgate.access.deny as set()
 	decision.limits == [{"name": "a"}, {"name": "b"}]
+}
+
+test_a_denied_request_has_no_limits if {
+	decision := tollgate.decision with data.tollgate.quota.limits as {{"name": "a"}}
+		with data.tollgate.access.deny as {"closed"}
+	decision.limits == []
 }
 
 test_the_shortest_ttl_counts if _ttl({"1m", "5s", "10s"}) == "5s"

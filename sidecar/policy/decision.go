@@ -20,6 +20,9 @@ type Decision struct {
 	Message  string   // of a denial; empty: the error dialect's own
 	Request  wire.Change
 	Response wire.Change
+	// Limits apply to a request that is allowed, in the order of the document. Each
+	// (Name, Key) is there once.
+	Limits []wire.Limit
 	// TTL is how long the decision may be kept; 0: for one request.
 	TTL time.Duration
 	// ValidUntil is the instant from which the decision must not be used; zero: none.
@@ -30,11 +33,10 @@ type Decision struct {
 
 // Codes of Error, stable, for wire.Answer.Error.
 const (
-	CodeUndefined = "policy_undefined"   // data.tollgate.decision has no value
-	CodeType      = "policy_type"        // the value is not a decision
-	CodeError     = "policy_error"       // evaluation ended with an error
-	CodeTimeout   = "policy_timeout"     // evaluation took longer than Config.Timeout
-	CodeLimits    = "limits_unsupported" // limits apply, which this release cannot enforce
+	CodeUndefined = "policy_undefined" // data.tollgate.decision has no value
+	CodeType      = "policy_type"      // the value is not a decision
+	CodeError     = "policy_error"     // evaluation ended with an error
+	CodeTimeout   = "policy_timeout"   // evaluation took longer than Config.Timeout
 )
 
 // Error is why there is no decision. The request is refused with 500. It holds no value
@@ -94,6 +96,27 @@ func taken[V ast.Value](d *document, name, kind string) V {
 	return value
 }
 
+// optional returns the value of name, nil when it is not there.
+func (d *document) optional(name string) ast.Value {
+	if d.err != nil || d.object.Get(ast.InternedTerm(name)) == nil {
+		return nil
+	}
+	return d.take(name)
+}
+
+// orElse is taken, or fallback when name is not there.
+func orElse[V ast.Value](d *document, name, kind string, fallback V) V {
+	value := d.optional(name)
+	if value == nil {
+		return fallback
+	}
+	v, ok := value.(V)
+	if !ok && d.err == nil {
+		d.err = typeError("%s.%s is not %s", d.at, name, kind)
+	}
+	return v
+}
+
 // close fails when the document has more fields than were taken.
 func (d *document) close() error {
 	if d.err == nil && d.seen != d.object.Len() {
@@ -117,10 +140,10 @@ func parseDecision(value ast.Value) (Decision, error) {
 	if err := d.close(); err != nil {
 		return Decision{}, err
 	}
-	if err := parseLimits(limits); err != nil {
+	var err error
+	if decision.Limits, err = parseLimits(limits); err != nil {
 		return Decision{}, err
 	}
-	var err error
 	if decision.Reasons, err = parseReasons(reasons); err != nil {
 		return Decision{}, err
 	}
@@ -132,6 +155,7 @@ func parseDecision(value ast.Value) (Decision, error) {
 			return Decision{}, err
 		}
 		decision.Message = string(message)
+		decision.Limits = nil // what is denied spends nothing
 	}
 	if decision.Request, err = parseChange(request, "decision.request"); err != nil {
 		return Decision{}, err
@@ -142,16 +166,8 @@ func parseDecision(value ast.Value) (Decision, error) {
 	if decision.TTL, err = time.ParseDuration(string(ttl)); err != nil || decision.TTL < 0 {
 		return Decision{}, typeError(`decision.ttl is no duration like "30s"`)
 	}
-	decision.ValidUntil, err = parseInstant(until)
+	decision.ValidUntil, err = parseInstant(until, "decision.valid_until")
 	return decision, err
-}
-
-func parseLimits(value ast.Value) error {
-	limits, err := elements(value, "decision.limits")
-	if err == nil && len(limits) > 0 {
-		return &Error{CodeLimits, errors.New("limits are not enforced by this release")}
-	}
-	return err
 }
 
 // elements are those of an array or of a set, in which JSON does not differ.
@@ -208,14 +224,14 @@ func parseStatus(value ast.Number) (int, error) {
 	return status, nil
 }
 
-func parseInstant(value ast.Value) (time.Time, error) {
+func parseInstant(value ast.Value, at string) (time.Time, error) {
 	if _, ok := value.(ast.Null); ok {
 		return time.Time{}, nil
 	}
 	s, _ := value.(ast.String)
 	instant, err := time.Parse(time.RFC3339, string(s))
 	if err != nil {
-		return time.Time{}, typeError("decision.valid_until is neither null nor an RFC 3339 time")
+		return time.Time{}, typeError("%s is neither null nor an RFC 3339 time", at)
 	}
 	return instant, nil
 }

@@ -81,6 +81,7 @@ func ask(change func(*policy.Input)) policy.Input {
 		Product:   &policy.Product{Name: "Starter"},
 		Subscription: &policy.Subscription{
 			ID: 42, Name: "demo", State: "active", Scope: policy.Scope{Kind: "product", Name: "Starter"},
+			StartedAt:  time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC),
 			Attributes: map[string]string{"tier": "gold"},
 			Developer:  policy.Developer{Email: "a@example.com", Name: "A", Groups: []string{"testers"}},
 		},
@@ -195,7 +196,7 @@ func TestAuthorsRules(t *testing.T) {
 		"product": {"name": "Starter"},
 		"subscription": {
 			"id": 42, "name": "demo", "state": "active", "scope": {"kind": "product", "name": "Starter"},
-			"expires_at": null, "attributes": {"tier": "gold"},
+			"started_at": "2026-01-02T03:04:05.678Z", "expires_at": null, "attributes": {"tier": "gold"},
 			"developer": {"email": "a@example.com", "name": "A", "groups": ["testers"]},
 		},
 		"request": {
@@ -210,12 +211,12 @@ func TestAuthorsRules(t *testing.T) {
 	expected := {
 		"apis": {
 			"orders": {
-				"suffix": "orders", "hosts": [], "tags": ["demo"], "backend": "http://192.0.2.1", "subscription_required": true,
-				"operations": {"list": {"method": "GET", "template": "/orders", "creates": "", "requires": ""}},
+				"suffix": "orders", "hosts": [], "tags": ["demo"], "backend": "http://192.0.2.1", "subscription_required": true, "limits": [],
+				"operations": {"list": {"method": "GET", "template": "/orders", "creates": "", "requires": "", "limits": []}},
 			},
-			"status": {"suffix": "status", "hosts": [], "tags": [], "backend": "", "subscription_required": false, "operations": {}},
+			"status": {"suffix": "status", "hosts": [], "tags": [], "backend": "", "subscription_required": false, "limits": [], "operations": {}},
 		},
-		"products": {"Starter": {"apis": ["orders"], "subscription_required": true}},
+		"products": {"Starter": {"apis": ["orders"], "subscription_required": true, "limits": []}},
 		"groups": ["admins", "testers"],
 	}
 	data.catalog != expected
@@ -285,8 +286,8 @@ decision := {"allow": true, "reasons": [], "status": 403, "message": "", "limits
 		"a ttl without unit":        {decision(replaced(`"30s"`, `"30"`)), policy.CodeType},
 		"a negative ttl":            {decision(replaced(`"30s"`, `"-30s"`)), policy.CodeType},
 		"an instant that is none":   {decision(replaced(`null`, `"tomorrow"`)), policy.CodeType},
-		"limits":                    {decision(replaced(`"limits": []`, `"limits": [{"name": "minute"}]`)), policy.CodeLimits},
-		"contributed limits":        {map[string]string{"own.rego": "package tollgate.quota\n\nlimits contains {\"name\": \"minute\"}"}, policy.CodeLimits},
+		"limits":                    {decision(replaced(`"limits": []`, `"limits": [{"name": "minute"}]`)), policy.CodeType},
+		"no limits at all":          {map[string]string{"tollgate/quota/quota.rego": "package tollgate.quota\n"}, policy.CodeUndefined},
 		"limits that are no list":   {decision(replaced(`"limits": []`, `"limits": 1`)), policy.CodeType},
 		"a change that is none":     {decision(replaced(`{"set": {}, "remove": []}`, `[]`)), policy.CodeType},
 		"an unknown change":         {header(`request.append["a"] := "b"`), policy.CodeType},
@@ -322,6 +323,16 @@ decision := {"allow": true, "reasons": [], "status": 403, "message": "", "limits
 	}
 }
 
+// counted is a limit with what a client sent in one of its fields.
+func counted(field string) string {
+	return `package tollgate.quota
+
+limits contains object.union(
+	{"name": "a b", "key": "k", "kind": "rate", "amount": 5, "window": "1m"},
+	{"` + field + `": input.request.headers["x-plan"][0]},
+)`
+}
+
 // Errors are logged, so they may not quote what a client sent.
 func TestErrorsHoldNoInput(t *testing.T) {
 	const planted = "s3cr3t-value"
@@ -332,6 +343,7 @@ func TestErrorsHoldNoInput(t *testing.T) {
 		access + `valid_until contains input.request.headers["x-plan"][0]`,
 		access + "_v := input.request.headers[\"x-plan\"][0]\n\n_v := 1\n\n" + `deny contains "a" if _v == 1`,
 		"package tollgate.headers\n\nrequest.set[input.request.headers[\"x-plan\"][0]] := 1",
+		counted("kind"), counted("window"), counted("unit"), counted("count"), counted("amount"), counted("start"),
 	} {
 		e := author(t, rego)
 		_, err := e.Decide(context.Background(), ask(func(in *policy.Input) {

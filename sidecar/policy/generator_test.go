@@ -130,7 +130,8 @@ func (g *generator) statements() []string {
 	}
 }
 
-// rules are rules of deny and what they call, without a package line.
+// rules are rules of deny, of counted and what they call, without a package line. counted
+// is a set of texts to count by, made of input.
 func (g *generator) rules() string {
 	var b strings.Builder
 	for i := range rapid.IntRange(1, 2).Draw(g.t, "rules") {
@@ -142,6 +143,7 @@ func (g *generator) rules() string {
 		}
 		b.WriteString("}\n\n")
 	}
+	fmt.Fprintf(&b, "counted contains json.marshal(%s) if {\n\t%s\n}\n\n", g.expression(), strings.Join(g.statements(), "\n\t"))
 	fmt.Fprintf(&b, "same(x) := x\n\nis(x, y) if x == y\n\nsuspended(x) if not x.suspended\n\nmocked if data.flags.on == %s\n\n", g.constant())
 	fmt.Fprintf(&b, "mocked if input.request.method == %s\n\n", g.constant())
 	fmt.Fprintf(&b, "chosen := %s if %s == %s else := %s\n", g.constant(), g.expression(), g.constant(), g.expression())

@@ -49,6 +49,8 @@ type Subscription struct {
 	Name  string
 	State string // as in the catalog; "expired" from ExpiresAt on, which the caller's clock decides
 	Scope Scope
+	// StartedAt is when the store first saw it, and never changes; zero is null.
+	StartedAt time.Time
 	// ExpiresAt is zero for never. No decision about an active subscription is valid
 	// beyond it.
 	ExpiresAt  time.Time
@@ -117,10 +119,6 @@ func (s *Subscription) value() ast.Value {
 	if s == nil {
 		return ast.NullValue
 	}
-	expires := ast.NullValue
-	if !s.ExpiresAt.IsZero() {
-		expires = ast.String(s.ExpiresAt.UTC().Format(time.RFC3339Nano))
-	}
 	return object(
 		member("id", number(s.ID)),
 		member("name", ast.String(s.Name)),
@@ -129,7 +127,8 @@ func (s *Subscription) value() ast.Value {
 			member("kind", ast.String(s.Scope.Kind)),
 			member("name", ast.String(s.Scope.Name)),
 		)),
-		member("expires_at", expires),
+		member("started_at", instant(s.StartedAt)),
+		member("expires_at", instant(s.ExpiresAt)),
 		member("attributes", texts(s.Attributes)),
 		member("developer", object(
 			member("email", ast.String(s.Developer.Email)),
@@ -137,6 +136,13 @@ func (s *Subscription) value() ast.Value {
 			member("groups", list(s.Developer.Groups)),
 		)),
 	)
+}
+
+func instant(t time.Time) ast.Value {
+	if t.IsZero() {
+		return ast.NullValue
+	}
+	return ast.String(t.UTC().Format(time.RFC3339Nano))
 }
 
 func (r *Resource) value() ast.Value {

@@ -118,7 +118,7 @@ func outcome(e *policy.Engine, in policy.Input) (string, policy.Decision) {
 	if err != nil {
 		return code(err), policy.Decision{}
 	}
-	return fmt.Sprintf("%v %v %d", decision.Allow, decision.Reasons, decision.Status), decision
+	return fmt.Sprintf("%v %v %d %v", decision.Allow, decision.Reasons, decision.Status, decision.Limits), decision
 }
 
 // contradiction sends the requests of c through f, one after the other, and returns what
@@ -158,6 +158,10 @@ func opened(t testing.TB, dir string, c requestCase) *policy.Engine {
 	// In a package without a schema: types would tell OPA that most random rules are wrong.
 	put(t, dir+"/random.rego", "package random\n\n"+c.rules)
 	put(t, dir+"/own.rego", access+"deny contains reason if some reason in data.random.deny\n")
+	put(t, dir+"/limits.rego", `package tollgate.quota
+
+limits contains {"name": "r", "key": key, "kind": "rate", "amount": 5, "window": "1m"} if some key in data.random.counted
+`)
 	e, err := policy.Open(context.Background(), policy.Config{Dir: dir, Catalog: demoCatalog(), Timeout: 1 << 40})
 	if err != nil {
 		return nil
@@ -167,21 +171,65 @@ func opened(t testing.TB, dir string, c requestCase) *policy.Engine {
 
 func TestCachedDecisionsAreThoseOfTheFullInput(t *testing.T) {
 	dir := t.TempDir()
-	opens, hits := 0, 0
+	opens, hits, limited := 0, 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		c := drawRequestCase(rt)
 		e := opened(t, dir, c)
 		if e == nil {
 			return
 		}
+		limited += limitedRequests(e, c)
 		found, shared := contradiction(t, e, c, soundFilter)
 		if found != "" {
 			rt.Fatal(found)
 		}
 		opens, hits = opens+1, hits+shared
 	})
-	if opens < 20 || hits < 20 {
-		t.Errorf("only %d policies, and only %d answers from the cache: the test shows little", opens, hits)
+	if opens < 20 || hits < 20 || limited < 20 {
+		t.Errorf("only %d policies, %d answers from the cache and %d with limits: the test shows little", opens, hits, limited)
+	}
+}
+
+// limitedRequests is how many requests of c are allowed with a limit.
+func limitedRequests(e *policy.Engine, c requestCase) (count int) {
+	for _, s := range c.requests {
+		if _, decision := outcome(e, s.ask(s.request, true)); len(decision.Limits) > 0 {
+			count++
+		}
+	}
+	return count
+}
+
+// The keys of limits are part of what is kept: a filter that forgets a field which only a
+// limit reads is caught.
+func TestPropertyCatchesLimitsOfAnother(t *testing.T) {
+	c := requestCase{rules: "deny := set()\n\ncounted contains input.request.headers.a[0]\n"}
+	for _, value := range []string{"a", "b"} {
+		c.requests = append(c.requests, subject{request: wire.Request{Headers: map[string][]string{"a": {value}}}})
+	}
+	e := opened(t, t.TempDir(), c)
+	if found, _ := contradiction(t, e, c, soundFilter); found != "" {
+		t.Error(found)
+	}
+	for name, mutant := range map[string]filter{
+		"out of the projection": {
+			project: func(full wire.Request, p wire.Policy) (wire.Request, bool) {
+				p.Vary = nil
+				return vary.Project(full, p)
+			},
+			key: vary.AppendKey,
+		},
+		"out of the key": {
+			project: vary.Project,
+			key: func(key []byte, full wire.Request, r *wire.Resource, p wire.Policy) ([]byte, bool) {
+				p.Vary = nil
+				return vary.AppendKey(key, full, r, p)
+			},
+		},
+	} {
+		if found, _ := contradiction(t, e, c, mutant); found == "" {
+			t.Errorf("a field left %s: not caught", name)
+		}
 	}
 }
 
