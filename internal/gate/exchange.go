@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/apikey"
+	"github.com/tollgate/tollgate/internal/dialect"
+	"github.com/tollgate/tollgate/internal/lease"
 	"github.com/tollgate/tollgate/internal/route"
 	"github.com/tollgate/tollgate/internal/wire"
 )
@@ -39,8 +41,17 @@ type Exchange struct {
 	hidden   bool   // the keys are out of the request
 	shown    string // the target as the host has it
 	replied  bool
+	status   int // of the response, once it is known
 	answer   wire.Answer
 	identity Identity
+
+	rateLimitPolicy string
+	renewal         *wire.Ask // to ask for more leases with; nil: the decision is not kept
+	message         uint64    // id of what was settled with the ask
+	taken           uint64    // id of the take that was answered
+	intended        bool
+	spending        lease.Spending
+	spent           bool
 }
 
 // Begin decides on a request as far as this worker knows.
@@ -189,7 +200,7 @@ func (x *Exchange) decide(now time.Time) Outcome {
 	x.question(policy)
 	if key, ok := x.gate.askKey(x.ask); ok {
 		if entry, found := x.gate.cache.Find(key, now); found && entry.Value.answer.SubscriptionRevision == x.record.Revision {
-			return x.apply(entry.Value.answer, now)
+			return x.apply(&entry.Value, now)
 		}
 	}
 	return x.askNow(now)
@@ -241,20 +252,41 @@ func (x *Exchange) askNow(now time.Time) Outcome {
 		return x.refuse(*unavailable("overloaded"), now)
 	}
 	if x.asks++; x.asks > asksMax {
-		return x.refuse(*unavailable("policy_moving"), now)
+		return x.refuse(*unavailable(x.restless()), now)
 	}
 	x.asked, x.askedFor = now, x.gate.held.policy.Revision
+	x.ask.Take = x.gate.book.Ask(x.answer.Limits, x.asks > 1, now)
+	message := x.gate.book.Message(now)
+	x.message = message.ID
 	x.wait(now)
-	return Outcome{Step: Ask, Ask: x.ask, Store: x.about.store, Edits: x.hide(x.target())}
+	return Outcome{Step: Ask, Ask: x.ask, Store: x.about.store, Message: message, Edits: x.hide(x.target())}
+}
+
+// restless is why a request that asked again and again is not decided.
+func (x *Exchange) restless() string {
+	if len(x.answer.Limits) > 0 {
+		return "overloaded" // others spend what it waits for
+	}
+	return "policy_moving"
 }
 
 func (x *Exchange) wait(now time.Time) { x.gate.pending[x] = now }
 func (x *Exchange) resume()            { delete(x.gate.pending, x) }
 
 // Answered goes on with the sidecar's answer to Outcome.Ask. What was checked before the
-// pause is checked again on the snapshot held now.
+// pause is checked again on the snapshot held now. What the answer grants is the worker's,
+// whatever becomes of the request.
 func (x *Exchange) Answered(answer wire.Answer, now time.Time) Outcome {
 	x.resume()
+	x.take(answer, now)
+	outcome := x.answered(answer, now)
+	if outcome.Step != Record {
+		x.giveBack()
+	}
+	return outcome
+}
+
+func (x *Exchange) answered(answer wire.Answer, now time.Time) Outcome {
 	revision := x.record.Revision
 	if refusal := x.admit(now); refusal != nil {
 		return x.refuse(*refusal, now)
@@ -275,16 +307,25 @@ func (x *Exchange) Answered(answer wire.Answer, now time.Time) Outcome {
 	case answer.Error != "":
 		x.identity.Decision = answer.Decision
 		return x.refuse(undecided(answer), now)
+	case !countable(answer.Limits):
+		return x.refuse(refusal{status: 500, reason: "limit_unsupported"}, now)
 	}
+	decision := &kept{answer: answer}
 	if answer.SubscriptionRevision == x.record.Revision {
-		x.gate.keep(x.ask, answer, x.asked)
+		if k := x.gate.keep(x.ask, answer, x.asked); k != nil {
+			decision = k
+		}
 	}
-	return x.apply(answer, now)
+	if e := answer.Exhausted; e != nil && answer.Allow && e.Limit >= 0 && e.Limit < len(answer.Limits) {
+		x.adopt(decision)
+		return x.limited(&answer.Limits[e.Limit], e.RetryMillis, answer.Decision, now)
+	}
+	return x.apply(decision, now)
 }
 
 // Unavailable goes on when the sidecar gave no usable answer to Outcome.Ask.
 func (x *Exchange) Unavailable(now time.Time) Outcome {
-	x.resume()
+	x.lose()
 	if refusal := x.admit(now); refusal != nil {
 		return x.refuse(*refusal, now)
 	}
@@ -296,22 +337,34 @@ func (x *Exchange) Unavailable(now time.Time) Outcome {
 }
 
 // apply does what a decision says.
-func (x *Exchange) apply(answer wire.Answer, now time.Time) Outcome {
-	x.answer = answer
-	x.identity.Decision = answer.Decision
-	if !answer.Allow {
-		r := refusal{status: answer.Status, reason: "denied", message: answer.Message}
-		if len(answer.Reasons) > 0 {
-			r.reason = answer.Reasons[0]
+func (x *Exchange) apply(decision *kept, now time.Time) Outcome {
+	x.adopt(decision)
+	if !x.answer.Allow {
+		r := refusal{status: x.answer.Status, reason: "denied", message: x.answer.Message}
+		if len(x.answer.Reasons) > 0 {
+			r.reason = x.answer.Reasons[0]
 		}
 		if r.status < 400 || r.status > 599 {
 			r.status = 403
 		}
 		return x.refuse(r, now)
 	}
-	x.identity.Reason = Allowed
-	if x.op.Creates != "" {
+	if x.op.Creates != "" && !x.intended {
+		if !x.gate.book.Covers(x.answer.Limits, now) {
+			return x.short(now)
+		}
 		return x.intend(now)
 	}
-	return x.forward()
+	return x.pass(now)
+}
+
+// adopt makes a decision that of the request.
+func (x *Exchange) adopt(decision *kept) {
+	x.answer, x.renewal, x.rateLimitPolicy = decision.answer, nil, decision.rateLimitPolicy
+	if decision.ask.API != "" {
+		x.renewal = &decision.ask
+	} else {
+		x.rateLimitPolicy = dialect.RateLimitPolicy(x.answer.Limits)
+	}
+	x.identity.Decision = x.answer.Decision
 }

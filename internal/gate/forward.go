@@ -111,8 +111,8 @@ func (x *Exchange) forward() Outcome {
 			edits.replace("authorization", "Bearer "+x.key)
 		}
 	}
-	if x.op.Creates != "" {
-		edits.remove("accept-encoding") // the id is read from the response's body
+	if x.op.Creates != "" || x.CountsRows() {
+		edits.remove("accept-encoding") // the response's body is read
 	}
 	for _, name := range x.answer.Request.Remove {
 		if mayChange(name) {
@@ -140,12 +140,16 @@ func (e *Edits) replace(name, value string) {
 }
 
 // ResponseHead decides on the head of a response. A reply of the gateway's own passes
-// unchanged.
+// unchanged. status may be 0 unless NeedsStatus.
 func (x *Exchange) ResponseHead(status int) Outcome {
 	if x.replied || x.api == nil {
 		return Outcome{Step: Forward}
 	}
+	x.status = status
 	var edits Edits
+	for _, field := range x.rateLimit() {
+		edits.set(field[0], field[1])
+	}
 	for _, name := range x.api.HideResponseHeaders {
 		edits.remove(name)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/cache"
+	"github.com/tollgate/tollgate/internal/dialect"
+	"github.com/tollgate/tollgate/internal/lease"
 	"github.com/tollgate/tollgate/internal/route"
 	"github.com/tollgate/tollgate/internal/wire"
 )
@@ -42,13 +44,15 @@ var cacheLimits = cache.Limits{Bytes: 4 << 20, PerSubscription: 1024, KeyBytes: 
 type Gate struct {
 	held    *held // nil until the first Load
 	cache   *cache.Cache[kept]
+	book    *lease.Book
 	contact time.Time // with the sidecar, last
 	scratch []byte    // for cache keys
 	routes  routes
 	records records
-	// pending holds who waits for the sidecar, and since when. A stream that ends while
-	// it waits is not heard of again; its place is free after pendingTime.
+	// pending holds who waits for the sidecar, and since when. Should a stream end
+	// unheard while it waits, its place is free after pendingTime.
 	pending map[*Exchange]time.Time
+	ticked  time.Time
 
 	denials        []wire.Denial
 	denialsDropped int
@@ -67,17 +71,20 @@ type held struct {
 	table    *route.Table
 	// keyHeaders are those of all the APIs, to be hidden where no API matched.
 	keyHeaders []string
+	resets     uint64
 }
 
 // kept is a cached decision and the question that it answers.
 type kept struct {
 	answer wire.Answer
 	ask    wire.Ask
+	// rateLimitPolicy is the field's value; empty without limits.
+	rateLimitPolicy string
 }
 
 // New makes a gate that holds nothing: it answers 503 until the first Load.
 func New() *Gate {
-	return &Gate{cache: cache.New[kept](cacheLimits), pending: make(map[*Exchange]time.Time), routes: make(routes), records: make(records)}
+	return &Gate{cache: cache.New[kept](cacheLimits), book: lease.NewBook(), pending: make(map[*Exchange]time.Time), routes: make(routes), records: make(records)}
 }
 
 // Revision is the one held, and false when none is.
@@ -106,6 +113,14 @@ func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err err
 	if g.held == nil || g.held.policy.Revision != next.policy.Revision || !g.held.before(next) {
 		refresh = g.hottest(next)
 		g.cache.Clear()
+		g.book.Unask()
+	}
+	switch {
+	case g.held == nil:
+	case g.held.revision.Store != next.revision.Store:
+		g.book.Clear()
+	case g.held.resets != next.resets:
+		g.book.Forget()
 	}
 	g.held = next
 	clear(g.routes)
@@ -131,7 +146,7 @@ func compile(s wire.Snapshot) (*held, error) {
 	}
 	h := &held{
 		revision: s.Revision, gateway: s.Gateway, maxStale: time.Duration(s.Gateway.MaxStaleSeconds) * time.Second,
-		policy: s.Policy, pepper: s.Pepper, apis: s.APIs, scopes: s.Scopes, keys: keys, table: table,
+		policy: s.Policy, pepper: s.Pepper, apis: s.APIs, scopes: s.Scopes, keys: keys, table: table, resets: s.Resets,
 	}
 	for _, api := range s.APIs {
 		switch api.Authorization {
@@ -181,16 +196,17 @@ func (g *Gate) Refreshed(asks []wire.Ask, answers []wire.Answer, asked time.Time
 }
 
 // keep stores an answer if it may be kept: made under the policy held. Whether its
-// subscription has moved is looked at when it is found.
-func (g *Gate) keep(ask wire.Ask, answer wire.Answer, asked time.Time) {
-	ask.Call = ""
-	if answer.Error != "" || answer.Stale != nil || answer.TTLMillis <= 0 ||
+// subscription has moved is looked at when it is found. It returns what it kept, or nil.
+func (g *Gate) keep(ask wire.Ask, answer wire.Answer, asked time.Time) *kept {
+	ask.Call, ask.Take = "", nil
+	answer.Leases, answer.Exhausted = nil, nil
+	if answer.Error != "" || answer.Stale != nil || answer.TTLMillis <= 0 || !countable(answer.Limits) ||
 		answer.Policy != g.held.policy.Revision || ask.Policy != answer.Policy {
-		return
+		return nil
 	}
 	key, ok := g.askKey(ask)
 	if !ok {
-		return
+		return nil
 	}
 	expires := asked.Add(time.Duration(answer.TTLMillis) * time.Millisecond)
 	if answer.ValidUntilMillis != 0 {
@@ -198,10 +214,14 @@ func (g *Gate) keep(ask wire.Ask, answer wire.Answer, asked time.Time) {
 			expires = until
 		}
 	}
-	g.cache.Keep(cache.Item[kept]{
-		Key: key, Subscription: ask.Subscription, Value: kept{answer, ask},
+	entry := g.cache.Keep(cache.Item[kept]{
+		Key: key, Subscription: ask.Subscription, Value: kept{answer, ask, dialect.RateLimitPolicy(answer.Limits)},
 		ValueBytes: valueBytes + 2*len(key), Expires: expires,
 	})
+	if entry == nil {
+		return nil
+	}
+	return &entry.Value
 }
 
 // full says whether as many wait as may, of all or of one subscription. Counting is left

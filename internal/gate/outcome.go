@@ -1,6 +1,9 @@
 package gate
 
-import "github.com/tollgate/tollgate/internal/wire"
+import (
+	"github.com/tollgate/tollgate/internal/lease"
+	"github.com/tollgate/tollgate/internal/wire"
+)
 
 // Step is what the host does next with a request or its response.
 type Step int
@@ -20,12 +23,14 @@ const (
 
 // Outcome is one decision of the gate. Edits apply whatever the step.
 type Outcome struct {
-	Step   Step
-	Edits  Edits
-	Reply  Response
-	Ask    wire.Ask
-	Store  string // of Ask's subscription
-	Record wire.ResourceRequest
+	Step  Step
+	Edits Edits
+	Reply Response
+	Ask   wire.Ask
+	Store string // of Ask's subscription
+	// Message goes with Ask; Settled takes what became of it.
+	Message lease.Message
+	Record  wire.ResourceRequest
 }
 
 // Edits are changes to a header map: first removals, then replacements.

@@ -15,7 +15,8 @@ type refusal struct {
 	status     int
 	reason     string
 	message    string // the dialect's own when empty
-	retryAfter int    // seconds
+	retryAfter int64  // seconds
+	limit      string // that is exhausted
 }
 
 func invalidKey(reason string) *refusal {
@@ -47,7 +48,10 @@ func (x *Exchange) Crashed(now time.Time) Outcome {
 func (x *Exchange) refuse(r refusal, now time.Time) Outcome {
 	e := dialect.Error{
 		Status: r.status, Reason: r.reason, Message: r.message,
-		RequestID: x.head.RequestID, RetryAfterSeconds: r.retryAfter,
+		RequestID: x.head.RequestID, RetryAfterSeconds: int(r.retryAfter),
+	}
+	if r.limit != "" {
+		e.Violated = []string{r.limit}
 	}
 	form := wire.DialectAPIM
 	if x.api != nil {
@@ -56,7 +60,7 @@ func (x *Exchange) refuse(r refusal, now time.Time) Outcome {
 			e.Challenge = dialect.Challenge(x.head.Scheme, x.head.Host, x.api.Suffix, x.api.Keys.HeaderName)
 		}
 	}
-	x.replied = true
+	x.replied, x.status = true, r.status
 	x.identity.Reason = r.reason
 	api := ""
 	if x.api != nil {
@@ -64,7 +68,7 @@ func (x *Exchange) refuse(r refusal, now time.Time) Outcome {
 	}
 	x.gate.deny(wire.Denial{
 		Call: x.head.RequestID, TimeMillis: now.UnixMilli(), Status: r.status, Reason: r.reason,
-		Decision: x.identity.Decision, Subscription: x.identity.Subscription, API: api, Operation: x.identity.Operation,
+		Decision: x.identity.Decision, Subscription: x.identity.Subscription, API: api, Operation: x.identity.Operation, Limit: r.limit,
 	})
 	headers, body := dialect.Render(dialect.Choose(form, x.head.Accept), e)
 	return Outcome{Step: Reply, Edits: x.hide(x.refusedTarget()), Reply: Response{r.status, headers, body}}

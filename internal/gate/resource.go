@@ -29,9 +29,16 @@ func (x *Exchange) recording(id string) wire.ResourceRequest {
 	}
 }
 
-// Intended goes on with the request after the sidecar's answer to its intent.
+// Intended goes on with the request after the sidecar's answer to its intent. Only now does
+// it spend: nothing may come between that and going on.
 func (x *Exchange) Intended(ok bool, now time.Time) Outcome {
 	x.resume()
+	outcome := x.recorded(ok, now)
+	x.giveBack()
+	return outcome
+}
+
+func (x *Exchange) recorded(ok bool, now time.Time) Outcome {
 	if refusal := x.admit(now); refusal != nil {
 		return x.refuse(*refusal, now)
 	}
@@ -42,8 +49,8 @@ func (x *Exchange) Intended(ok bool, now time.Time) Outcome {
 	if !ok {
 		return x.refuse(*unavailable("sidecar_unavailable"), now)
 	}
-	x.identity.Reason = Allowed
-	return x.forward()
+	x.intended = true
+	return x.pass(now)
 }
 
 // Created goes on with a held response. The client sees the id only once it is recorded.

@@ -201,7 +201,8 @@ func readSnapshot(body []byte) (wire.Snapshot, error) {
 		Scopes: list(o, "scopes", objects(func(o object) wire.Scope {
 			return wire.Scope{Product: o.text("product"), APIs: list(o, "apis", value.asInt)}
 		})),
-		Keys: o.bytes("keys"),
+		Keys:   o.bytes("keys"),
+		Resets: uint64(o.number("resets")),
 	}
 	return s, o.outcome()
 }
@@ -237,7 +238,7 @@ func readDecideReply(body []byte) (wire.DecideReply, error) {
 	if err != nil {
 		return wire.DecideReply{}, err
 	}
-	reply := wire.DecideReply{Version: int(o.number("version")), Answers: list(o, "answers", objects(readAnswer))}
+	reply := wire.DecideReply{Version: int(o.number("version")), Answers: list(o, "answers", objects(readAnswer)), Settled: o.flag("settled")}
 	return reply, o.outcome()
 }
 
@@ -246,6 +247,7 @@ func readAnswer(o object) wire.Answer {
 		Error: o.text("error"), Decision: o.text("decision"), Allow: o.flag("allow"),
 		Reasons: list(o, "reasons", value.asText), Status: int(o.number("status")), Message: o.text("message"),
 		Request: readChange(o, "request"), Response: readChange(o, "response"),
+		Limits: list(o, "limits", objects(readLimit)), Leases: list(o, "leases", objects(readLease)),
 		TTLMillis: o.number("ttl_millis"), ValidUntilMillis: o.number("valid_until_millis"),
 		Policy: o.text("policy"), SubscriptionRevision: uint32(o.number("subscription_revision")),
 	}
@@ -253,7 +255,25 @@ func readAnswer(o object) wire.Answer {
 		policy := readPolicy(stale)
 		a.Stale = &policy
 	}
+	if e, ok := o.object("exhausted"); ok {
+		a.Exhausted = &wire.Exhausted{Limit: int(e.number("limit")), RetryMillis: e.number("retry_millis"), Leased: e.flag("leased")}
+	}
 	return a
+}
+
+func readLimit(o object) wire.Limit {
+	return wire.Limit{
+		Name: o.text("name"), Key: o.text("key"), Kind: wire.LimitKind(o.text("kind")), Unit: wire.LimitUnit(o.text("unit")),
+		Amount: o.number("amount"), WindowMillis: o.number("window_millis"), StartMillis: o.number("start_millis"),
+		SuccessOnly: o.flag("success_only"), ReportOnly: o.flag("report_only"),
+	}
+}
+
+func readLease(o object) wire.Lease {
+	return wire.Lease{
+		Limit: int(o.number("limit")), Counter: o.number("counter"), Units: o.number("units"),
+		LifeMillis: o.number("life_millis"), Left: o.number("left"), ResetMillis: o.number("reset_millis"),
+	}
 }
 
 func readChange(o object, name string) wire.Change {
@@ -350,13 +370,68 @@ func writeDecideRequest(m wire.DecideRequest) []byte {
 	w.object("", func() {
 		w.number("version", int64(m.Version))
 		w.text("store", m.Store)
+		w.text("vm", m.VM)
 		w.list("asks", func() {
 			for _, ask := range m.Asks {
 				w.object("", func() { w.ask(ask) })
 			}
 		})
+		writeList(&w, "settlements", m.Settlements, w.settlement)
+		if len(m.Abandoned) > 0 {
+			w.list("abandoned", func() {
+				for _, id := range m.Abandoned {
+					w.next()
+					w.b = strconv.AppendUint(w.b, id, 10)
+				}
+			})
+		}
 	})
 	return w.b
+}
+
+// writeList leaves an empty list out.
+func writeList[T any](w *writer, name string, items []T, write func(T)) {
+	if len(items) == 0 {
+		return
+	}
+	w.list(name, func() {
+		for _, item := range items {
+			w.object("", func() { write(item) })
+		}
+	})
+}
+
+func (w *writer) settlement(s wire.Settlement) {
+	w.number("take", int64(s.Take))
+	w.number("counter", s.Counter)
+	w.number("spent", s.Spent)
+	w.number("age_millis", s.AgeMillis)
+	w.set("extend", s.Extend)
+}
+
+// set writes a flag that is up.
+func (w *writer) set(name string, up bool) {
+	if up {
+		w.name(name)
+		w.b = append(w.b, "true"...)
+	}
+}
+
+func (w *writer) take(t wire.Take) {
+	w.object("take", func() {
+		w.number("id", int64(t.ID))
+		w.set("waiting", t.Waiting)
+		writeList(w, "held", t.Held, w.demand)
+		writeList(w, "wanted", t.Wanted, w.demand)
+	})
+}
+
+func (w *writer) demand(d wire.Demand) {
+	w.text("name", d.Name)
+	w.text("key", d.Key)
+	if d.Units != 0 {
+		w.number("units", d.Units)
+	}
 }
 
 func (w *writer) ask(a wire.Ask) {
@@ -369,6 +444,9 @@ func (w *writer) ask(a wire.Ask) {
 	w.object("request", func() { w.request(a.Request) })
 	if a.Resource != nil {
 		w.resource(*a.Resource)
+	}
+	if a.Take != nil {
+		w.take(*a.Take)
 	}
 }
 
@@ -436,4 +514,7 @@ func (w *writer) denial(d wire.Denial) {
 	w.number("subscription", int64(d.Subscription))
 	w.text("api", d.API)
 	w.text("operation", d.Operation)
+	if d.Limit != "" {
+		w.text("limit", d.Limit)
+	}
 }

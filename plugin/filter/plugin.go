@@ -60,6 +60,8 @@ type plugin struct {
 	report    *wire.UsageReport // sent, or to be sent, and not acknowledged
 	reporting bool
 	sequence  uint64
+
+	rounding bool // the round of a tick is under way
 }
 
 func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
@@ -106,7 +108,48 @@ func (p *plugin) OnTick() {
 	if !p.watching && !now.Before(p.nextWatch) {
 		p.watch()
 	}
+	p.round(now)
 	p.sendReport()
+}
+
+// round sends what a tick has to say to the ledger, and asks for what is about to run dry.
+func (p *plugin) round(now time.Time) {
+	if p.rounding {
+		return
+	}
+	r, ok := p.gate.Tick(now)
+	if !ok {
+		return
+	}
+	body := writeDecideRequest(wire.DecideRequest{
+		Version: wire.Version, Store: r.Store, VM: p.name, Asks: r.Asks,
+		Settlements: r.Message.Settlements, Abandoned: r.Message.Abandoned,
+	})
+	p.rounding = true
+	done := func(status string, body []byte) {
+		defer p.recovered("round")
+		p.rounding = false
+		reply, err := readDecideReply(body)
+		if status != "200" || err != nil {
+			reply = wire.DecideReply{}
+		}
+		p.gate.Ticked(r, reply.Answers, reply.Settled, time.Now())
+	}
+	if err := p.call("POST", wire.PathDecide, body, callTimeoutMillis, done); err != nil {
+		done("", nil)
+	}
+}
+
+// settleNow says what others may be waiting for, from the callback of a stream that is over:
+// nobody is left to hear the answer, so the next tick says it again.
+func (p *plugin) settleNow() {
+	revision, ok := p.gate.Revision()
+	message := p.gate.Urgent()
+	if !ok || len(message.Settlements) == 0 {
+		return
+	}
+	body := writeDecideRequest(wire.DecideRequest{Version: wire.Version, Store: revision.Store, VM: p.name, Settlements: message.Settlements})
+	_ = p.call("POST", wire.PathDecide, body, callTimeoutMillis, func(string, []byte) {})
 }
 
 // watch asks for the next snapshot and comes back with it, or empty-handed after
@@ -158,7 +201,7 @@ func (p *plugin) load(body []byte) bool {
 func (p *plugin) refresh(asks []wire.Ask) {
 	asked := time.Now()
 	revision, _ := p.gate.Revision()
-	message := wire.DecideRequest{Version: wire.Version, Store: revision.Store, Asks: asks}
+	message := wire.DecideRequest{Version: wire.Version, Store: revision.Store, VM: p.name, Asks: asks}
 	// Without an answer the next request of each asks for itself.
 	_ = p.call("POST", wire.PathDecide, writeDecideRequest(message), callTimeoutMillis, func(status string, body []byte) {
 		defer p.recovered("refresh")

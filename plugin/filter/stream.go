@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"encoding/binary"
 	"strconv"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 
 	"github.com/tollgate/tollgate/internal/gate"
+	"github.com/tollgate/tollgate/internal/rows"
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
@@ -26,6 +28,7 @@ type stream struct {
 	exchange *gate.Exchange
 	paused   bool // a callout is under way
 	holding  bool // the response waits for its body, or for the record of it
+	rows     *rows.Counter
 }
 
 func (s *stream) OnHttpRequestHeaders(int, bool) (action types.Action) {
@@ -59,8 +62,13 @@ func (s *stream) request(outcome gate.Outcome) types.Action {
 		}
 		return types.ActionContinue
 	case gate.Ask:
-		message := wire.DecideRequest{Version: wire.Version, Store: outcome.Store, Asks: []wire.Ask{outcome.Ask}}
-		return s.await(wire.PathDecide, writeDecideRequest(message), s.answered)
+		message := wire.DecideRequest{
+			Version: wire.Version, Store: outcome.Store, VM: s.plugin.name, Asks: []wire.Ask{outcome.Ask},
+			Settlements: outcome.Message.Settlements, Abandoned: outcome.Message.Abandoned,
+		}
+		return s.await(wire.PathDecide, writeDecideRequest(message), func(status string, body []byte) gate.Outcome {
+			return s.answered(outcome.Message.ID, status, body)
+		})
 	case gate.Record:
 		return s.await(wire.PathResources, writeResourceRequest(outcome.Record), func(status string, _ []byte) gate.Outcome {
 			return s.exchange.Intended(status == "200", time.Now())
@@ -86,10 +94,13 @@ func (s *stream) await(path string, message []byte, next func(status string, bod
 	return stopAll
 }
 
-func (s *stream) answered(status string, body []byte) gate.Outcome {
+func (s *stream) answered(message uint64, status string, body []byte) gate.Outcome {
 	reply, err := readDecideReply(body)
 	if status != "200" || err != nil || reply.Version != wire.Version || len(reply.Answers) != 1 {
 		return s.exchange.Unavailable(time.Now())
+	}
+	if message != 0 {
+		s.plugin.gate.Settled(message, reply.Settled)
 	}
 	return s.exchange.Answered(reply.Answers[0], time.Now())
 }
@@ -100,7 +111,7 @@ func (s *stream) OnHttpResponseHeaders(_ int, endOfStream bool) (action types.Ac
 	}
 	defer s.recovered(&action)
 	status := 0
-	if s.exchange.Creates() {
+	if s.exchange.NeedsStatus() {
 		if value, err := proxywasm.GetHttpResponseHeader(":status"); err == nil {
 			status, _ = strconv.Atoi(value)
 		}
@@ -110,6 +121,9 @@ func (s *stream) OnHttpResponseHeaders(_ int, endOfStream bool) (action types.Ac
 		proxywasm.LogCritical("tollgate: changing response headers: " + err.Error())
 	}
 	if outcome.Step != gate.Hold {
+		if s.exchange.CountsRows() && status < 400 {
+			s.rows = rows.NewCounter()
+		}
 		return types.ActionContinue
 	}
 	s.holding = true
@@ -121,6 +135,7 @@ func (s *stream) OnHttpResponseHeaders(_ int, endOfStream bool) (action types.Ac
 
 func (s *stream) OnHttpResponseBody(size int, endOfStream bool) (action types.Action) {
 	if !s.holding {
+		s.countRows(size)
 		return types.ActionContinue
 	}
 	defer s.recovered(&action)
@@ -128,6 +143,48 @@ func (s *stream) OnHttpResponseBody(size int, endOfStream bool) (action types.Ac
 		return stopIteration
 	}
 	return s.created(size)
+}
+
+// countRows reads a piece of a response's body. That it cannot be read costs one row.
+func (s *stream) countRows(size int) {
+	if s.rows == nil || size == 0 {
+		return
+	}
+	defer func() {
+		if recover() != nil {
+			s.rows = nil
+		}
+	}()
+	if piece, err := proxywasm.GetHttpResponseBody(0, size); err == nil {
+		s.rows.Write(piece)
+	}
+}
+
+// OnHttpStreamDone ends the exchange: answered, reset, or gone while it waited.
+func (s *stream) OnHttpStreamDone() {
+	if s.exchange == nil {
+		return
+	}
+	defer s.plugin.recovered("stream's end")
+	var bytes, scored int64
+	if s.exchange.CountsBytes() {
+		bytes = size("request", "total_size") + size("response", "total_size")
+	}
+	if s.exchange.CountsRows() && s.rows != nil {
+		scored = max(1, s.rows.Rows())
+	}
+	if s.exchange.Done(bytes, scored, time.Now()) {
+		s.plugin.settleNow()
+	}
+}
+
+// size reads a property of Envoy's that is 64 bits, little endian; 0 where there is none.
+func size(path ...string) int64 {
+	value, err := proxywasm.GetProperty(path)
+	if err != nil || len(value) != 8 {
+		return 0
+	}
+	return int64(binary.LittleEndian.Uint64(value))
 }
 
 // OnHttpResponseTrailers ends a body that came without its end.

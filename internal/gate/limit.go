@@ -1,0 +1,172 @@
+package gate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/dialect"
+	"github.com/tollgate/tollgate/internal/lease"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+// pass spends what the request costs, and lets it go on at once; or asks for what is short.
+func (x *Exchange) pass(now time.Time) Outcome {
+	if len(x.answer.Limits) > 0 {
+		if x.spending, x.spent = x.gate.book.Spend(x.answer.Limits, x.renewal, now); !x.spent {
+			return x.short(now)
+		}
+	}
+	x.identity.Reason = Allowed
+	return x.forward()
+}
+
+// short refuses at once where a limit is known to leave no room, else it asks for leases.
+func (x *Exchange) short(now time.Time) Outcome {
+	limits := x.answer.Limits
+	if r, refused := x.gate.book.Refused(limits, now); refused {
+		return x.limited(&limits[r.Limit], r.RetryMillis, r.Decision, now)
+	}
+	return x.askNow(now)
+}
+
+// take enters into the book what an answer grants or refuses.
+func (x *Exchange) take(answer wire.Answer, now time.Time) {
+	x.taken = x.ask.Take.ID
+	if answer.Exhausted != nil {
+		x.gate.book.Denied(x.taken, answer.Limits, *answer.Exhausted, answer.Decision, now)
+		return
+	}
+	x.gate.book.Granted(x.taken, answer.Limits, answer.Leases, now)
+}
+
+// giveBack returns what was granted for this request and not spent by it.
+func (x *Exchange) giveBack() {
+	x.gate.book.Return(x.taken)
+	x.taken = 0
+}
+
+// lose gives up on the answer to the ask.
+func (x *Exchange) lose() {
+	x.resume()
+	x.gate.book.Lost(x.ask.Take.ID)
+	x.gate.book.Unsettled(x.message)
+}
+
+// countable says whether this build knows what every limit counts: one that it does not
+// know it could not keep.
+func countable(limits []wire.Limit) bool {
+	return !slices.ContainsFunc(limits, func(l wire.Limit) bool {
+		kind := l.Kind == wire.KindRate || l.Kind == wire.KindQuota || l.Kind == wire.KindConcurrency
+		unit := l.Unit == wire.UnitCalls || l.Unit == wire.UnitBytes || l.Unit == wire.UnitRows
+		return !kind || !unit
+	})
+}
+
+// limited refuses a request for which a limit leaves no room.
+func (x *Exchange) limited(l *wire.Limit, retryMillis int64, decision string, now time.Time) Outcome {
+	seconds := dialect.RetrySeconds(retryMillis)
+	r := refusal{status: 429, reason: "rate_limited", message: dialect.ExhaustedMessage(*l, seconds), retryAfter: seconds, limit: l.Name}
+	switch l.Kind {
+	case wire.KindQuota:
+		r.status, r.reason = 403, "quota_exceeded"
+	case wire.KindConcurrency:
+		r.reason = "concurrency_limited"
+	}
+	x.identity.Decision = decision
+	outcome := x.refuse(r, now)
+	if dialect.Advertised(*l) {
+		outcome.Reply.Headers = append(outcome.Reply.Headers, rateLimit(x.rateLimitPolicy, l.Name, 0, seconds)...)
+	}
+	return outcome
+}
+
+// rateLimit gives the RateLimit fields of a request that was let pass.
+func (x *Exchange) rateLimit() [][2]string {
+	if !x.spent || x.spending.Nearest < 0 {
+		return nil
+	}
+	return rateLimit(x.rateLimitPolicy, x.answer.Limits[x.spending.Nearest].Name, x.spending.Remaining, x.spending.ResetSeconds)
+}
+
+func rateLimit(policy, name string, remaining, resetSeconds int64) [][2]string {
+	return [][2]string{
+		{"ratelimit-policy", policy},
+		{"ratelimit", string(dialect.AppendRateLimit(make([]byte, 0, 32), name, remaining, resetSeconds))},
+	}
+}
+
+// NeedsStatus says whether ResponseHead has to know the response's status.
+func (x *Exchange) NeedsStatus() bool {
+	return x.Creates() || x.spent && slices.ContainsFunc(x.answer.Limits, func(l wire.Limit) bool { return l.SuccessOnly })
+}
+
+// CountsBytes says whether Done has to know how many bytes passed.
+func (x *Exchange) CountsBytes() bool { return x.counts(wire.UnitBytes) }
+
+// CountsRows says whether Done has to know how many rows were scored.
+func (x *Exchange) CountsRows() bool { return x.counts(wire.UnitRows) }
+
+func (x *Exchange) counts(unit wire.LimitUnit) bool {
+	return x.spent && slices.ContainsFunc(x.answer.Limits, func(l wire.Limit) bool { return l.Unit == unit })
+}
+
+// Done ends an exchange whose stream is over, answered or not. It says whether others may be
+// waiting for what it held: then Urgent should be sent.
+func (x *Exchange) Done(bytes, rows int64, now time.Time) (urgent bool) {
+	if _, waits := x.gate.pending[x]; waits {
+		x.lose()
+	}
+	x.giveBack()
+	if !x.spent {
+		return false
+	}
+	x.spent = false
+	return x.gate.book.Finish(x.spending, lease.Result{Status: x.status, Bytes: bytes, Rows: rows}, now)
+}
+
+// Settled takes what became of a message to the ledger.
+func (g *Gate) Settled(id uint64, ok bool) {
+	if ok {
+		g.book.Settled(id)
+	} else {
+		g.book.Unsettled(id)
+	}
+}
+
+// Urgent is what the ledger should hear of without delay; it hears of it again.
+func (g *Gate) Urgent() lease.Message { return g.book.Urgent() }
+
+// Round is what a tick has to say and to ask.
+type Round struct {
+	Store   string
+	Asks    []wire.Ask
+	Message lease.Message
+	at      time.Time
+}
+
+// Tick does what time brings to the leases. false: there is nothing to say.
+func (g *Gate) Tick(now time.Time) (Round, bool) {
+	elapsed := now.Sub(g.ticked)
+	g.ticked = now
+	if g.held == nil {
+		return Round{}, false
+	}
+	r := Round{Store: g.held.revision.Store, Asks: g.book.Tick(now, elapsed), at: now}
+	r.Message = g.book.Message(now)
+	return r, len(r.Asks) > 0 || r.Message.ID != 0
+}
+
+// Ticked goes on with the answers to a Round; none: there was no usable reply.
+func (g *Gate) Ticked(r Round, answers []wire.Answer, settled bool, now time.Time) {
+	if r.Message.ID != 0 {
+		g.Settled(r.Message.ID, settled)
+	}
+	for i, ask := range r.Asks {
+		if len(answers) != len(r.Asks) || answers[i].Error != "" || answers[i].Stale != nil {
+			g.book.Lost(ask.Take.ID)
+			continue
+		}
+		g.book.Granted(ask.Take.ID, answers[i].Limits, answers[i].Leases, now)
+		g.keep(ask, answers[i], r.at)
+	}
+}
