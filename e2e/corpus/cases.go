@@ -20,7 +20,7 @@ var Catalog string
 
 // Keys are the names of the corpus's secrets: ${good} in a case, CORPUS_GOOD in the
 // environment.
-var Keys = []string{"good", "second", "another", "suspended", "expired", "passonly", "blocked", "backend"}
+var Keys = []string{"good", "second", "another", "suspended", "expired", "passonly", "blocked", "limited", "trial", "backend"}
 
 // Case is one request, or the same one several times, and what must come of it.
 type Case struct {

@@ -16,7 +16,9 @@ import (
 	"github.com/tollgate/tollgate/e2e/harness"
 	"github.com/tollgate/tollgate/internal/catalog"
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database"
 	"github.com/tollgate/tollgate/sidecar/filterapi"
+	"github.com/tollgate/tollgate/sidecar/ledger"
 	"github.com/tollgate/tollgate/sidecar/policy"
 	"github.com/tollgate/tollgate/sidecar/secret"
 	"github.com/tollgate/tollgate/sidecar/store"
@@ -162,17 +164,24 @@ func newSidecar(t *testing.T, values map[string]string) *sidecar {
 	for _, m := range mistakes {
 		t.Fatal(m)
 	}
-	ledger, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "tollgate.db"), store.Options{})
+	db, err := database.Open(t.Context(), database.Config{Source: filepath.Join(t.TempDir(), "tollgate.db")})
 	must(t, err)
-	t.Cleanup(func() { must(t, ledger.Close()) })
+	t.Cleanup(func() { must(t, db.Close()) })
+	kept, err := store.Open(t.Context(), db, store.Options{})
+	must(t, err)
+	limits, err := ledger.Open(t.Context(), db, ledger.Options{Log: log})
+	must(t, err)
+	ran := make(chan error)
+	go func() { ran <- limits.Run(t.Context()) }()
+	t.Cleanup(func() { must(t, <-ran) })
 	engine, err := policy.Open(t.Context(), policy.Config{Dir: policies, Log: log})
 	must(t, err)
-	_, err = ledger.Apply(t.Context(), c, secret.Reader{})
+	_, err = kept.Apply(t.Context(), c, secret.Reader{})
 	must(t, err)
 	_, err = engine.SetCatalog(policy.CatalogData(c))
 	must(t, err)
 	server := filterapi.New(filterapi.Config{
-		Store: ledger, Policy: engine, Log: log, WatchTimeout: 1,
+		Store: kept, Ledger: limits, Policy: engine, Log: log, WatchTimeout: 1,
 		Gateway: wire.Gateway{Name: "corpus", MaxStaleSeconds: 300},
 	})
 	keys := map[string]string{}

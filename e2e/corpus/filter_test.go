@@ -73,6 +73,7 @@ func (e *filterExecutor) answer(contextID uint32) bool {
 
 func (e *filterExecutor) send(t *testing.T, r corpus.Request) response {
 	stream := e.host.InitializeHttpContext()
+	defer e.host.CompleteHttpContext(stream)
 	e.host.CallOnRequestHeaders(stream, headerPairs(r), true)
 	for e.answer(stream) {
 	}

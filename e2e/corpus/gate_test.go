@@ -39,6 +39,7 @@ type gateExecutor struct {
 func (e *gateExecutor) send(t *testing.T, r corpus.Request) response {
 	pairs := headerPairs(r)
 	x, outcome := e.gate.Begin(gate.ReadHead(pairs, nil), time.Now())
+	defer func() { x.Done(0, 0, time.Now()) }()
 	for {
 		pairs = edited(pairs, outcome.Edits)
 		switch outcome.Step {
@@ -47,9 +48,13 @@ func (e *gateExecutor) send(t *testing.T, r corpus.Request) response {
 		case gate.Reply:
 			return reply(outcome.Reply)
 		case gate.Ask:
-			_, body := e.call("POST", wire.PathDecide, marshal(t, wire.DecideRequest{Version: wire.Version, Store: outcome.Store, Asks: []wire.Ask{outcome.Ask}}))
+			_, body := e.call("POST", wire.PathDecide, marshal(t, wire.DecideRequest{
+				Version: wire.Version, Store: outcome.Store, VM: "gate", Asks: []wire.Ask{*outcome.Ask},
+				Settlements: outcome.Message.Settlements, Abandoned: outcome.Message.Abandoned,
+			}))
 			var decided wire.DecideReply
 			must(t, json.Unmarshal(body, &decided))
+			e.gate.Settled(outcome.Message.ID, decided.Settled)
 			outcome = x.Answered(decided.Answers[0], time.Now())
 		case gate.Record:
 			status, _ := e.call("POST", wire.PathResources, marshal(t, outcome.Record))
@@ -60,6 +65,9 @@ func (e *gateExecutor) send(t *testing.T, r corpus.Request) response {
 
 func (e *gateExecutor) respond(t *testing.T, x *gate.Exchange, r response) response {
 	outcome := x.ResponseHead(r.status)
+	for _, field := range outcome.Edits.Set {
+		r.header.Set(field[0], field[1])
+	}
 	if outcome.Step == gate.Hold {
 		outcome = x.Created([]byte(r.body), time.Now())
 	}

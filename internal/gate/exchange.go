@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/internal/apikey"
-	"github.com/tollgate/tollgate/internal/dialect"
 	"github.com/tollgate/tollgate/internal/lease"
 	"github.com/tollgate/tollgate/internal/route"
 	"github.com/tollgate/tollgate/internal/wire"
@@ -41,22 +40,21 @@ type Exchange struct {
 	hidden   bool   // the keys are out of the request
 	shown    string // the target as the host has it
 	replied  bool
-	status   int // of the response, once it is known
-	answer   wire.Answer
+	status   int   // of the response, once it is known
+	decision *kept // the latest; never nil
 	identity Identity
 
-	rateLimitPolicy string
-	renewal         *wire.Ask // to ask for more leases with; nil: the decision is not kept
-	message         uint64    // id of what was settled with the ask
-	taken           uint64    // id of the take that was answered
-	intended        bool
-	spending        lease.Spending
-	spent           bool
+	renewal  *wire.Ask // to ask for more leases with; nil: the decision is not kept
+	message  uint64    // id of what was settled with the ask
+	taken    uint64    // id of the take that was answered
+	intended bool
+	spending lease.Spending
+	spent    bool
 }
 
 // Begin decides on a request as far as this worker knows.
 func (g *Gate) Begin(head Head, now time.Time) (*Exchange, Outcome) {
-	x := &Exchange{gate: g, head: head, shown: head.Target}
+	x := &Exchange{gate: g, head: head, shown: head.Target, decision: &undecidedYet}
 	if head.Target == ReadyPath {
 		return x, x.ready(now)
 	}
@@ -200,7 +198,7 @@ func (x *Exchange) decide(now time.Time) Outcome {
 	x.question(policy)
 	if key, ok := x.gate.askKey(x.ask); ok {
 		if entry, found := x.gate.cache.Find(key, now); found && entry.Value.answer.SubscriptionRevision == x.record.Revision {
-			return x.apply(&entry.Value, now)
+			return x.apply(entry.Value, now)
 		}
 	}
 	return x.askNow(now)
@@ -255,16 +253,16 @@ func (x *Exchange) askNow(now time.Time) Outcome {
 		return x.refuse(*unavailable(x.restless()), now)
 	}
 	x.asked, x.askedFor = now, x.gate.held.policy.Revision
-	x.ask.Take = x.gate.book.Ask(x.answer.Limits, x.asks > 1, now)
+	x.ask.Take = x.gate.book.Ask(x.decision.answer.Limits, x.asks > 1, now)
 	message := x.gate.book.Message(now)
 	x.message = message.ID
 	x.wait(now)
-	return Outcome{Step: Ask, Ask: x.ask, Store: x.about.store, Message: message, Edits: x.hide(x.target())}
+	return Outcome{Step: Ask, Ask: &x.ask, Store: x.about.store, Message: message, Edits: x.hide(x.target())}
 }
 
 // restless is why a request that asked again and again is not decided.
 func (x *Exchange) restless() string {
-	if len(x.answer.Limits) > 0 {
+	if len(x.decision.answer.Limits) > 0 {
 		return "overloaded" // others spend what it waits for
 	}
 	return "policy_moving"
@@ -310,11 +308,12 @@ func (x *Exchange) answered(answer wire.Answer, now time.Time) Outcome {
 	case !countable(answer.Limits):
 		return x.refuse(refusal{status: 500, reason: "limit_unsupported"}, now)
 	}
-	decision := &kept{answer: answer}
+	var decision *kept
 	if answer.SubscriptionRevision == x.record.Revision {
-		if k := x.gate.keep(x.ask, answer, x.asked); k != nil {
-			decision = k
-		}
+		decision = x.gate.keep(x.ask, answer, x.asked)
+	}
+	if decision == nil {
+		decision = newKept(answer, wire.Ask{})
 	}
 	if e := answer.Exhausted; e != nil && answer.Allow && e.Limit >= 0 && e.Limit < len(answer.Limits) {
 		x.adopt(decision)
@@ -339,10 +338,11 @@ func (x *Exchange) Unavailable(now time.Time) Outcome {
 // apply does what a decision says.
 func (x *Exchange) apply(decision *kept, now time.Time) Outcome {
 	x.adopt(decision)
-	if !x.answer.Allow {
-		r := refusal{status: x.answer.Status, reason: "denied", message: x.answer.Message}
-		if len(x.answer.Reasons) > 0 {
-			r.reason = x.answer.Reasons[0]
+	answer := &decision.answer
+	if !answer.Allow {
+		r := refusal{status: answer.Status, reason: "denied", message: answer.Message}
+		if len(answer.Reasons) > 0 {
+			r.reason = answer.Reasons[0]
 		}
 		if r.status < 400 || r.status > 599 {
 			r.status = 403
@@ -350,7 +350,7 @@ func (x *Exchange) apply(decision *kept, now time.Time) Outcome {
 		return x.refuse(r, now)
 	}
 	if x.op.Creates != "" && !x.intended {
-		if !x.gate.book.Covers(x.answer.Limits, now) {
+		if !x.gate.book.Covers(answer.Limits, now) {
 			return x.short(now)
 		}
 		return x.intend(now)
@@ -360,11 +360,9 @@ func (x *Exchange) apply(decision *kept, now time.Time) Outcome {
 
 // adopt makes a decision that of the request.
 func (x *Exchange) adopt(decision *kept) {
-	x.answer, x.renewal, x.rateLimitPolicy = decision.answer, nil, decision.rateLimitPolicy
+	x.decision, x.renewal = decision, nil
 	if decision.ask.API != "" {
 		x.renewal = &decision.ask
-	} else {
-		x.rateLimitPolicy = dialect.RateLimitPolicy(x.answer.Limits)
 	}
-	x.identity.Decision = x.answer.Decision
+	x.identity.Decision = decision.answer.Decision
 }

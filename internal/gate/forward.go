@@ -114,12 +114,12 @@ func (x *Exchange) forward() Outcome {
 	if x.op.Creates != "" || x.CountsRows() {
 		edits.remove("accept-encoding") // the response's body is read
 	}
-	for _, name := range x.answer.Request.Remove {
+	for _, name := range x.decision.answer.Request.Remove {
 		if mayChange(name) {
 			edits.remove(name)
 		}
 	}
-	for name, value := range x.answer.Request.Set {
+	for name, value := range x.decision.answer.Request.Set {
 		if mayChange(name) {
 			edits.replace(name, value)
 		}
@@ -147,18 +147,18 @@ func (x *Exchange) ResponseHead(status int) Outcome {
 	}
 	x.status = status
 	var edits Edits
-	for _, field := range x.rateLimit() {
-		edits.set(field[0], field[1])
+	if x.spent && x.spending.Nearest >= 0 {
+		edits.Set = rateLimit(x.decision.rateLimitPolicy, x.limits()[x.spending.Nearest].Name, x.spending.Remaining, x.spending.ResetSeconds)
 	}
 	for _, name := range x.api.HideResponseHeaders {
 		edits.remove(name)
 	}
-	for _, name := range x.answer.Response.Remove {
+	for _, name := range x.decision.answer.Response.Remove {
 		if mayChange(name) {
 			edits.remove(name)
 		}
 	}
-	for name, value := range x.answer.Response.Set {
+	for name, value := range x.decision.answer.Response.Set {
 		if mayChange(name) {
 			edits.replace(name, value)
 		}

@@ -43,7 +43,7 @@ var cacheLimits = cache.Limits{Bytes: 4 << 20, PerSubscription: 1024, KeyBytes: 
 // Gate is one worker's state.
 type Gate struct {
 	held    *held // nil until the first Load
-	cache   *cache.Cache[kept]
+	cache   *cache.Cache[*kept]
 	book    *lease.Book
 	contact time.Time // with the sidecar, last
 	scratch []byte    // for cache keys
@@ -74,17 +74,33 @@ type held struct {
 	resets     uint64
 }
 
-// kept is a cached decision and the question that it answers.
+// kept is a decision and the question that it answers, which is empty where the decision
+// is not to be kept. What is worked out from its limits is worked out once.
 type kept struct {
 	answer wire.Answer
 	ask    wire.Ask
 	// rateLimitPolicy is the field's value; empty without limits.
 	rateLimitPolicy string
+	successes       bool // one of the limits counts only these
+	bytes, rows     bool // one of the limits counts these
+}
+
+var undecidedYet kept
+
+func newKept(answer wire.Answer, ask wire.Ask) *kept {
+	k := &kept{answer: answer, ask: ask, rateLimitPolicy: dialect.RateLimitPolicy(answer.Limits)}
+	for i := range answer.Limits {
+		l := &answer.Limits[i]
+		k.successes = k.successes || l.SuccessOnly
+		k.bytes = k.bytes || l.Unit == wire.UnitBytes
+		k.rows = k.rows || l.Unit == wire.UnitRows
+	}
+	return k
 }
 
 // New makes a gate that holds nothing: it answers 503 until the first Load.
 func New() *Gate {
-	return &Gate{cache: cache.New[kept](cacheLimits), book: lease.NewBook(), pending: make(map[*Exchange]time.Time), routes: make(routes), records: make(records)}
+	return &Gate{cache: cache.New[*kept](cacheLimits), book: lease.NewBook(), pending: make(map[*Exchange]time.Time), routes: make(routes), records: make(records)}
 }
 
 // Revision is the one held, and false when none is.
@@ -214,14 +230,12 @@ func (g *Gate) keep(ask wire.Ask, answer wire.Answer, asked time.Time) *kept {
 			expires = until
 		}
 	}
-	entry := g.cache.Keep(cache.Item[kept]{
-		Key: key, Subscription: ask.Subscription, Value: kept{answer, ask, dialect.RateLimitPolicy(answer.Limits)},
+	k := newKept(answer, ask)
+	g.cache.Keep(cache.Item[*kept]{
+		Key: key, Subscription: ask.Subscription, Value: k,
 		ValueBytes: valueBytes + 2*len(key), Expires: expires,
 	})
-	if entry == nil {
-		return nil
-	}
-	return &entry.Value
+	return k
 }
 
 // full says whether as many wait as may, of all or of one subscription. Counting is left

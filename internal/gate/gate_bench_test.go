@@ -10,7 +10,17 @@ import (
 )
 
 // BenchmarkWarm is one request whose decision is kept: what the filter adds to each.
-func BenchmarkWarm(b *testing.B) {
+func BenchmarkWarm(b *testing.B) { benchmarkWarm(b, nil) }
+
+// BenchmarkLimits is the same with two limits, of which there are leases.
+func BenchmarkLimits(b *testing.B) {
+	benchmarkWarm(b, []wire.Limit{
+		{Name: "minute", Key: "subscription:42", Kind: wire.KindRate, Unit: wire.UnitCalls, Amount: 1 << 50, WindowMillis: 60_000},
+		{Name: "week", Key: "subscription:42", Kind: wire.KindQuota, Unit: wire.UnitCalls, Amount: 1 << 50, WindowMillis: 604_800_000},
+	})
+}
+
+func benchmarkWarm(b *testing.B, limits []wire.Limit) {
 	const key = "k-0123456789abcdef0123456789abcdef"
 	pepper := make([]byte, 32)
 	packed, err := wire.PackKeys([]wire.KeyRecord{{MAC: apikey.MAC(pepper, apikey.Digest(key)), Subscription: 42, Revision: 1, State: wire.StateActive}})
@@ -37,7 +47,10 @@ func BenchmarkWarm(b *testing.B) {
 		{"accept", "application/json"}, {"content-type", "application/json"}, {"ocp-apim-subscription-key", key},
 		{"x-forwarded-proto", "http"}, {"x-request-id", "5bf9ac9c-40bd-4cc7-8344-95eadf25db52"},
 	}
-	answer := wire.Answer{Allow: true, Decision: "d", TTLMillis: 1 << 40, Policy: "p", SubscriptionRevision: 1}
+	answer := wire.Answer{Allow: true, Decision: "d", TTLMillis: 1 << 40, Policy: "p", SubscriptionRevision: 1, Limits: limits}
+	for i := range limits {
+		answer.Leases = append(answer.Leases, wire.Lease{Limit: i, Counter: int64(i), Units: 1 << 40, LifeMillis: 15_000, Left: 1 << 40, ResetMillis: 30_000})
+	}
 	exchange, outcome := g.Begin(gate.ReadHead(pairs, nil), now)
 	if outcome.Step != gate.Ask {
 		b.Fatalf("step %v, want Ask", outcome.Step)
@@ -45,8 +58,11 @@ func BenchmarkWarm(b *testing.B) {
 	exchange.Answered(answer, now)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, outcome := g.Begin(gate.ReadHead(pairs, nil), now); outcome.Step != gate.Forward {
+		exchange, outcome := g.Begin(gate.ReadHead(pairs, nil), now)
+		if outcome.Step != gate.Forward {
 			b.Fatalf("step %v, want Forward", outcome.Step)
 		}
+		exchange.ResponseHead(200)
+		exchange.Done(0, 0, now)
 	}
 }

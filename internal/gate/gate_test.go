@@ -512,7 +512,7 @@ func TestASubmit(t *testing.T) {
 			Version: wire.Version, Store: "s", Call: "call-1", Subscription: 1, API: "Demo", Operation: "Submit",
 			Resource: wire.Resource{Kind: "job", Scope: map[string]string{"workspace": "w1"}},
 		}
-		if diff := cmp.Diff(want, outcome.Record); diff != "" {
+		if diff := cmp.Diff(&want, outcome.Record); diff != "" {
 			t.Fatalf("intent (-want +got):\n%s", diff)
 		}
 		return x

@@ -11,8 +11,8 @@ import (
 
 // pass spends what the request costs, and lets it go on at once; or asks for what is short.
 func (x *Exchange) pass(now time.Time) Outcome {
-	if len(x.answer.Limits) > 0 {
-		if x.spending, x.spent = x.gate.book.Spend(x.answer.Limits, x.renewal, now); !x.spent {
+	if limits := x.limits(); len(limits) > 0 {
+		if x.spending, x.spent = x.gate.book.Spend(limits, x.renewal, now); !x.spent {
 			return x.short(now)
 		}
 	}
@@ -22,7 +22,7 @@ func (x *Exchange) pass(now time.Time) Outcome {
 
 // short refuses at once where a limit is known to leave no room, else it asks for leases.
 func (x *Exchange) short(now time.Time) Outcome {
-	limits := x.answer.Limits
+	limits := x.limits()
 	if r, refused := x.gate.book.Refused(limits, now); refused {
 		return x.limited(&limits[r.Limit], r.RetryMillis, r.Decision, now)
 	}
@@ -75,19 +75,12 @@ func (x *Exchange) limited(l *wire.Limit, retryMillis int64, decision string, no
 	x.identity.Decision = decision
 	outcome := x.refuse(r, now)
 	if dialect.Advertised(*l) {
-		outcome.Reply.Headers = append(outcome.Reply.Headers, rateLimit(x.rateLimitPolicy, l.Name, 0, seconds)...)
+		outcome.Reply.Headers = append(outcome.Reply.Headers, rateLimit(x.decision.rateLimitPolicy, l.Name, 0, seconds)...)
 	}
 	return outcome
 }
 
-// rateLimit gives the RateLimit fields of a request that was let pass.
-func (x *Exchange) rateLimit() [][2]string {
-	if !x.spent || x.spending.Nearest < 0 {
-		return nil
-	}
-	return rateLimit(x.rateLimitPolicy, x.answer.Limits[x.spending.Nearest].Name, x.spending.Remaining, x.spending.ResetSeconds)
-}
-
+// rateLimit is the RateLimit fields.
 func rateLimit(policy, name string, remaining, resetSeconds int64) [][2]string {
 	return [][2]string{
 		{"ratelimit-policy", policy},
@@ -95,20 +88,17 @@ func rateLimit(policy, name string, remaining, resetSeconds int64) [][2]string {
 	}
 }
 
+// limits are those of the decision.
+func (x *Exchange) limits() []wire.Limit { return x.decision.answer.Limits }
+
 // NeedsStatus says whether ResponseHead has to know the response's status.
-func (x *Exchange) NeedsStatus() bool {
-	return x.Creates() || x.spent && slices.ContainsFunc(x.answer.Limits, func(l wire.Limit) bool { return l.SuccessOnly })
-}
+func (x *Exchange) NeedsStatus() bool { return x.Creates() || x.spent && x.decision.successes }
 
 // CountsBytes says whether Done has to know how many bytes passed.
-func (x *Exchange) CountsBytes() bool { return x.counts(wire.UnitBytes) }
+func (x *Exchange) CountsBytes() bool { return x.spent && x.decision.bytes }
 
 // CountsRows says whether Done has to know how many rows were scored.
-func (x *Exchange) CountsRows() bool { return x.counts(wire.UnitRows) }
-
-func (x *Exchange) counts(unit wire.LimitUnit) bool {
-	return x.spent && slices.ContainsFunc(x.answer.Limits, func(l wire.Limit) bool { return l.Unit == unit })
-}
+func (x *Exchange) CountsRows() bool { return x.spent && x.decision.rows }
 
 // Done ends an exchange whose stream is over, answered or not. It says whether others may be
 // waiting for what it held: then Urgent should be sent.

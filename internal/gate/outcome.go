@@ -26,11 +26,11 @@ type Outcome struct {
 	Step  Step
 	Edits Edits
 	Reply Response
-	Ask   wire.Ask
+	Ask   *wire.Ask
 	Store string // of Ask's subscription
 	// Message goes with Ask; Settled takes what became of it.
 	Message lease.Message
-	Record  wire.ResourceRequest
+	Record  *wire.ResourceRequest
 }
 
 // Edits are changes to a header map: first removals, then replacements.

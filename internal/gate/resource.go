@@ -20,10 +20,10 @@ func (x *Exchange) intend(now time.Time) Outcome {
 	return Outcome{Step: Record, Record: x.recording(""), Edits: x.hide(x.target())}
 }
 
-func (x *Exchange) recording(id string) wire.ResourceRequest {
+func (x *Exchange) recording(id string) *wire.ResourceRequest {
 	resource := x.resource(x.op.Creates)
 	resource.ID = id
-	return wire.ResourceRequest{
+	return &wire.ResourceRequest{
 		Version: wire.Version, Store: x.about.store, Call: x.head.RequestID, Subscription: x.record.Subscription,
 		API: x.api.Name, Operation: x.op.Name, Resource: resource,
 	}
@@ -45,7 +45,7 @@ func (x *Exchange) recorded(ok bool, now time.Time) Outcome {
 	if x.subject() != x.about {
 		return x.decide(now)
 	}
-	x.identity.Decision = x.answer.Decision
+	x.identity.Decision = x.decision.answer.Decision
 	if !ok {
 		return x.refuse(*unavailable("sidecar_unavailable"), now)
 	}

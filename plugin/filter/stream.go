@@ -63,14 +63,14 @@ func (s *stream) request(outcome gate.Outcome) types.Action {
 		return types.ActionContinue
 	case gate.Ask:
 		message := wire.DecideRequest{
-			Version: wire.Version, Store: outcome.Store, VM: s.plugin.name, Asks: []wire.Ask{outcome.Ask},
+			Version: wire.Version, Store: outcome.Store, VM: s.plugin.name, Asks: []wire.Ask{*outcome.Ask},
 			Settlements: outcome.Message.Settlements, Abandoned: outcome.Message.Abandoned,
 		}
 		return s.await(wire.PathDecide, writeDecideRequest(message), func(status string, body []byte) gate.Outcome {
 			return s.answered(outcome.Message.ID, status, body)
 		})
 	case gate.Record:
-		return s.await(wire.PathResources, writeResourceRequest(outcome.Record), func(status string, _ []byte) gate.Outcome {
+		return s.await(wire.PathResources, writeResourceRequest(*outcome.Record), func(status string, _ []byte) gate.Outcome {
 			return s.exchange.Intended(status == "200", time.Now())
 		})
 	default:
@@ -212,7 +212,7 @@ func (s *stream) response(outcome gate.Outcome) types.Action {
 	switch outcome.Step {
 	case gate.Record:
 		s.paused = true
-		err := s.plugin.call("POST", wire.PathResources, writeResourceRequest(outcome.Record), callTimeoutMillis, func(status string, _ []byte) {
+		err := s.plugin.call("POST", wire.PathResources, writeResourceRequest(*outcome.Record), callTimeoutMillis, func(status string, _ []byte) {
 			defer s.recovered(nil)
 			s.response(s.exchange.Recorded(status == "200", time.Now()))
 		})
