@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -24,28 +21,17 @@ import (
 	"github.com/tollgate/tollgate/sidecar/policy"
 )
 
-// authzCommand runs the server for ext_authz: bench authz SOCKET CATALOG BACKEND.
-const authzCommand = "authz"
-
-// serveAuthz serves until it is told to end.
-func serveAuthz(args []string) error {
-	if len(args) != 3 {
-		return errors.New("authz SOCKET CATALOG BACKEND")
+// registerAuthz serves ext_authz: bench authz CATALOG BACKEND SOCKET.
+func registerAuthz(ctx context.Context, args []string, g *grpc.Server) error {
+	if len(args) != 2 {
+		return errors.New("authz CATALOG BACKEND SOCKET")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	server, err := newAuthz(ctx, args[1], args[2])
+	server, err := newAuthz(ctx, args[0], args[1])
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("unix", args[0])
-	if err != nil {
-		return err
-	}
-	g := grpc.NewServer()
 	authv3.RegisterAuthorizationServer(g, server)
-	context.AfterFunc(ctx, g.Stop)
-	return g.Serve(listener)
+	return nil
 }
 
 // authz does what a small external authorization server would: it finds the operation,

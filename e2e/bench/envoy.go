@@ -52,24 +52,10 @@ func (l *lane) replaceFilter(text []byte) ([]byte, error) {
 	manager := chain["filters"].([]any)[0].(object)["typed_config"].(object)
 	filters := manager["http_filters"].([]any)
 	manager["http_filters"] = slices.Insert(filters, len(filters)-1, any(l.filter(l.rig))) // before the router
-	if l.authz {
-		resources["clusters"] = append(resources["clusters"].([]any), l.authzCluster())
+	if l.server != nil {
+		resources["clusters"] = append(resources["clusters"].([]any), l.serverCluster())
 	}
 	return yaml.Marshal(document)
-}
-
-const authzCluster = "authz"
-
-func (l *lane) authzCluster() object {
-	endpoint := object{"endpoint": object{"address": object{"pipe": object{"path": l.path("authz.sock")}}}}
-	return object{
-		"name": authzCluster, "type": "STATIC", "connect_timeout": "1s",
-		"load_assignment": object{"cluster_name": authzCluster, "endpoints": []any{object{"lb_endpoints": []any{endpoint}}}},
-		"typed_extension_protocol_options": object{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": object{
-			"@type":                "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-			"explicit_http_config": object{"http2_protocol_options": object{}},
-		}},
-	}
 }
 
 // writeRoutes writes what the sidecar would, for a variant that has none.

@@ -22,6 +22,8 @@ import (
 // requestPath is RRS Execute of the demo, below the API's suffix.
 const requestPath = "/workspaces/" + emulator.DefaultWorkspace + "/services/" + emulator.DefaultService + "/execute"
 
+const requestQuery = "?api-version=2.0&details=true"
+
 const requestBody = `{"Inputs":{"input1":{"ColumnNames":["Col2"],"Values":[["This is a good day"]]}},"GlobalParameters":{}}`
 
 // freshHeader is the header that headerPolicy reads: 16 hex digits.
@@ -51,9 +53,9 @@ func (l *lane) newClient(ctx context.Context) (*client, error) {
 	}
 	value := string(bytes.Repeat([]byte{'0'}, freshDigits))
 	c := &client{connection: connection, reader: bufio.NewReaderSize(connection, 8<<10)}
-	c.request = fmt.Appendf(nil, "POST /%s%s?api-version=2.0&details=true HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: application/json\r\n"+
+	c.request = fmt.Appendf(nil, "POST /%s%s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bench\r\nAccept: application/json\r\n"+
 		"Content-Type: application/json\r\nOcp-Apim-Subscription-Key: %s\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s",
-		apiSuffix, requestPath, l.address(), l.rig.keys.consumer, freshHeader, value, len(requestBody), requestBody)
+		apiSuffix, requestPath, requestQuery, l.address(), l.rig.keys.consumer, freshHeader, value, len(requestBody), requestBody)
 	if l.fresh {
 		at := bytes.Index(c.request, []byte(freshHeader+": "+value)) + len(freshHeader+": ")
 		c.fresh = c.request[at : at+freshDigits]
@@ -128,6 +130,11 @@ func (l *lane) open(ctx context.Context, connections int) error {
 	}
 	if err := l.rig.backend.check(l); err != nil {
 		return err
+	}
+	if l.limits {
+		if err := l.checkLimits(ctx); err != nil {
+			return err
+		}
 	}
 	for range connections {
 		c, err := l.newClient(ctx)

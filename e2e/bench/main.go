@@ -1,11 +1,14 @@
 // Command bench compares what the filter costs with what else could stand in its place:
-// nothing, a Lua filter, and ext_authz to a server that evaluates the same policy. All
-// Envoys run envoy.yaml with the same catalog and the same backend; they differ in one HTTP
-// filter. They are started once, and given load one after the other, again and again, so
-// that whatever else the machine does meets all of them; ratios are of neighbours in time.
+// nothing, a Lua filter, and ext_authz to a server that evaluates the same policy; and what
+// two limits add to it with what Envoy's global rate limit filter does. All Envoys run
+// envoy.yaml with the same catalog, but for the limits, and the same backend; they differ in
+// one HTTP filter. They are started once, and given load one after the other, again and
+// again, so that whatever else the machine does meets all of them; ratios are of neighbours
+// in time. Beside that it counts what the ledger grants on a disk.
 //
 // It measures and asserts nothing about time. What it does check is that it measures what it
-// says: every answer is 200, the backend gets what it should, and the cold variant asks.
+// says: every answer is 200, the backend gets what it should, limits apply where there are
+// some, and who should ask for each request does.
 package main
 
 import (
@@ -29,30 +32,39 @@ type config struct {
 	root        string // the clone
 	variants    []variant
 	rounds      int           // of all variants
+	lead        time.Duration // of load that is not measured, before each slice
 	slice       time.Duration // of load, for each variant in each round
 	requests    int           // at most, in a slice
 	warmup      int           // requests to each variant before the first round
 	connections int
-	up          bool // whether to time `tollgate up`
+	up          bool          // whether to time `tollgate up`
+	grants      time.Duration // for how long the ledger grants; 0: it is not timed
+	pace        pace          // of the variant limits, after the rounds; no time: none
 }
 
 // wholeRun bounds a run, whatever goes wrong.
 const wholeRun = 170 * time.Second
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == authzCommand {
-		exit(serveAuthz(os.Args[2:]))
-	}
+	serveIfTold()
 	c := config{root: clone(), variants: variants}
-	flag.IntVar(&c.rounds, "rounds", 25, "how often each variant gets load")
+	flag.IntVar(&c.rounds, "rounds", 14, "how often each variant gets load")
+	flag.DurationVar(&c.lead, "lead", 300*time.Millisecond, "load before each slice that is not measured")
 	flag.DurationVar(&c.slice, "slice", 400*time.Millisecond, "for how long at a time")
 	flag.IntVar(&c.requests, "requests", 50_000, "requests in a slice, at most")
 	flag.IntVar(&c.warmup, "warmup", 1000, "requests to each variant before the first round")
 	flag.IntVar(&c.connections, "connections", 8, "connections, each with one request at a time")
 	flag.BoolVar(&c.up, "up", true, "time `tollgate up` too")
+	flag.DurationVar(&c.grants, "grants", 3*time.Second, "for how long the ledger is asked for grants; 0: not at all")
+	flag.IntVar(&c.pace.perSecond, "pace", 500, "requests per second at which the calls of the variant limits are counted")
+	flag.DurationVar(&c.pace.settle, "settle", 2*time.Second, "for how long at that pace before they are counted")
+	flag.DurationVar(&c.pace.time, "steady", 8*time.Second, "for how long they are counted; 0: not at all")
 	flag.Func("with", "NAME=FILE: compare with another compiled filter too, its decision kept; repeatable", c.with)
 	flag.Func("only", "NAME,...: these variants alone; the lines at the end need all of ours", c.only)
 	flag.Parse()
+	if c.pace.perSecond < 1 {
+		exit(errors.New("-pace is at least 1"))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, wholeRun, fmt.Errorf("the run takes longer than %s", wholeRun))
@@ -130,6 +142,12 @@ func run(ctx context.Context, out io.Writer, c config) (err error) {
 			return fmt.Errorf("timing `tollgate up`: %w", err)
 		}
 	}
+	if c.grants > 0 {
+		fmt.Fprintf(out, "Taking leases from the ledger for %s, %d at once\n", c.grants, takers)
+		if o.grants, err = timeGrants(ctx, filepath.Join(dir, "ledger"), c.grants); err != nil {
+			return fmt.Errorf("timing the ledger: %w", err)
+		}
+	}
 	fmt.Fprintf(out, "Starting %d Envoys\n", len(c.variants))
 	r, err := startRig(ctx, c, dir)
 	if err != nil {
@@ -141,7 +159,7 @@ func run(ctx context.Context, out io.Writer, c config) (err error) {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
 	}
-	fmt.Fprintf(out, "Measuring: %d rounds of %s for each, %d connections\n", c.rounds, c.slice, c.connections)
+	fmt.Fprintf(out, "Measuring: %d rounds of %s for each after %s that do not count, %d connections\n", c.rounds, c.slice, c.lead, c.connections)
 	for range c.rounds {
 		round := make(round, len(r.lanes))
 		for _, l := range r.lanes {
@@ -150,6 +168,15 @@ func run(ctx context.Context, out io.Writer, c config) (err error) {
 			}
 		}
 		o.rounds = append(o.rounds, round)
+	}
+	for _, l := range r.lanes {
+		if !l.limits || c.pace.time == 0 {
+			continue
+		}
+		fmt.Fprintf(out, "Measuring: %s at %d requests/s for %s\n", l.name, c.pace.perSecond, c.pace.time)
+		if o.steady, err = l.keepPace(ctx, c.pace); err != nil {
+			return fmt.Errorf("%s: %w", l.name, err)
+		}
 	}
 	return o.print(out)
 }

@@ -17,6 +17,8 @@ type outcome struct {
 	rounds      []round
 	up          time.Duration // 0: not timed
 	moduleBytes int64
+	steady      steady  // of the variant limits; no requests: not measured
+	grants      float64 // per second; 0: not timed
 }
 
 // median is that of one figure of each round; the mean of the two in the middle of an even
@@ -51,7 +53,7 @@ func (o outcome) print(w io.Writer) error {
 		}
 		cpu := o.all(func(r round) float64 { return r[v.name].cpu })
 		calls := "-"
-		if v.filtered {
+		if v.filtered || v.server != nil {
 			calls = fmt.Sprintf("%.2f", o.callsPer1000(v.name))
 		}
 		fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%s\t\n", v.name,
@@ -68,6 +70,14 @@ func (o outcome) print(w io.Writer) error {
 	fmt.Fprintln(w)
 	for _, v := range o.variants {
 		fmt.Fprintf(w, "%-9s  %s\n", v.name, v.about)
+	}
+	fmt.Fprintln(w, "Calls are those to the sidecar, or to the variant's server.")
+	if _, ok := o.rounds[0][limits]; ok {
+		fmt.Fprintf(w, "When load came back after a pause, %s made %.0f sidecar calls before the measured time.\n", limits,
+			o.median(func(r round) float64 { return r[limits].leadCalls }))
+	}
+	if s := o.steady; s.requests > 0 {
+		fmt.Fprintf(w, "At a steady pace, %.0f requests/s, %s made %.2f sidecar calls per 1,000 requests.\n", s.perSecond, limits, s.calls)
 	}
 	fmt.Fprintln(w)
 	for _, line := range o.lines() {
@@ -105,6 +115,14 @@ func (o outcome) lines() []string {
 	}
 	if o.up > 0 {
 		lines = append(lines, fmt.Sprintf("up_seconds=%.2f", o.up.Seconds()))
+	}
+	lines = append(lines, ratio("ratelimit_added_over_limits_added", func(r round) float64 { return r.added(ratelimit) / r.added(limits) }))
+	if o.steady.requests > 0 {
+		lines = append(lines, fmt.Sprintf("limits_calls_per_1000=%.3f", o.steady.calls))
+	}
+	lines = append(lines, ratio("limits_added_over_warm_added", func(r round) float64 { return r.added(limits) / r.added(warm) }))
+	if o.grants > 0 {
+		lines = append(lines, fmt.Sprintf("grants_per_s=%.0f", o.grants))
 	}
 	return lines
 }

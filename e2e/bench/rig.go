@@ -150,8 +150,8 @@ func (l *lane) start(ctx context.Context) error {
 	} else {
 		err = l.writeRoutes()
 	}
-	if err == nil && l.authz {
-		err = l.startAuthz(ctx)
+	if err == nil && l.server != nil {
+		err = l.startServer(ctx)
 	}
 	if err != nil {
 		return err
@@ -174,8 +174,14 @@ func (l *lane) startSidecar(ctx context.Context) error {
 		return err
 	}
 	l.metrics = net.JoinHostPort(loopback, strconv.Itoa(port))
-	args := []string{"serve", "--catalog", filepath.Join(l.rig.root, catalogFile), "--store", l.path("tollgate.db"),
-		"--socket", l.path("sidecar.sock"), "--xds", l.path("xds"), "--metrics", l.metrics,
+	file := filepath.Join(l.rig.root, catalogFile)
+	if l.limits {
+		if file, err = l.writeCatalog(); err != nil {
+			return err
+		}
+	}
+	args := []string{"serve", "--catalog", file, "--store", l.path("tollgate.db"),
+		"--socket", l.path("sidecar.sock"), "--admin", l.path("limits.sock"), "--xds", l.path("xds"), "--metrics", l.metrics,
 		"--allow-backend", loopback, "--backend", apiName + "=" + l.rig.backend.url()}
 	if l.policy != "" {
 		folder := l.path("policies")
@@ -197,18 +203,6 @@ func (l *lane) startSidecar(ctx context.Context) error {
 		}
 		return dials("tcp", l.metrics) // the last thing that it does
 	})
-}
-
-func (l *lane) startAuthz(ctx context.Context) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if err := l.run(process.Program{Name: "the ext_authz server", Path: self, Env: l.rig.env(), Log: l.path("authz.log"),
-		Args: []string{authzCommand, l.path("authz.sock"), filepath.Join(l.rig.root, catalogFile), l.rig.backend.url()}}); err != nil {
-		return err
-	}
-	return l.await(ctx, "the ext_authz server", func() error { return dials("unix", l.path("authz.sock")) })
 }
 
 func (l *lane) run(p process.Program) error {

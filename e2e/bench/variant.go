@@ -10,8 +10,11 @@ type variant struct {
 	fresh    bool   // each request has another x-bench, so that policy decides anew
 	// filter is what stands in the filter's place, an HTTP filter of Envoy's; nil: nothing.
 	filter func(r *rig) object
-	// authz: there is a server for ext_authz, in a process of its own.
-	authz bool
+	// server is the command line, but for the socket, by which this program is what that
+	// filter asks; nil: it asks nobody.
+	server func(r *rig) []string
+	asks   bool // each request makes a call
+	limits bool // the catalog has two limits
 	// byPath: routes are picked by the path's prefix alone, for no header names the API.
 	// The consumer's key goes on to the backend then.
 	byPath bool
@@ -22,10 +25,12 @@ type object = map[string]any
 
 // Names of the variants that ratios are made of.
 const (
-	bare     = "bare"
-	warm     = "warm"
-	cold     = "cold"
-	extAuthz = "ext_authz"
+	bare      = "bare"
+	warm      = "warm"
+	cold      = "cold"
+	extAuthz  = "ext_authz"
+	limits    = "limits"
+	ratelimit = "ratelimit"
 )
 
 // variants in the order in which they get load.
@@ -36,14 +41,21 @@ var variants = []variant{{
 	name: warm, about: "the filter, its decision kept",
 	filtered: true,
 }, {
+	name: limits, about: "the filter, its decision kept, with two limits (a rate and a quota) spent from leases",
+	filtered: true, limits: true,
+}, {
 	name: cold, about: "the filter, and a policy that reads a header that no two requests share: a call each",
-	filtered: true, policy: headerPolicy, fresh: true,
+	filtered: true, policy: headerPolicy, fresh: true, asks: true,
 }, {
 	name: "lua", about: "a Lua filter that knows one key and does the same rewriting",
 	filter: luaFilter,
 }, {
 	name: extAuthz, about: "ext_authz (gRPC, Unix socket) to a server that evaluates the built-in policies with the whole input: a call each",
-	filter: authzFilter, authz: true,
+	filter: authzFilter, server: authzServer, asks: true,
+}, {
+	name: ratelimit, about: "Envoy's global rate limit filter (gRPC, Unix socket) with the same two limits, to a server that counts in memory, and nothing else (no key is checked, none replaced): a call each",
+	filter: ratelimitFilter, server: ratelimitServer, asks: true,
+	byPath: true,
 }}
 
 // headerPolicy makes decisions depend on a header. It never denies.
@@ -79,6 +91,6 @@ func authzFilter(*rig) object {
 		"@type":                 "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
 		"transport_api_version": "V3",
 		"clear_route_cache":     true,
-		"grpc_service":          object{"envoy_grpc": object{"cluster_name": authzCluster}, "timeout": "5s"},
+		"grpc_service":          serverGRPC(),
 	}}
 }
