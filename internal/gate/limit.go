@@ -45,11 +45,14 @@ func (x *Exchange) giveBack() {
 	x.taken = 0
 }
 
-// lose gives up on the answer to the ask.
+// lose gives up on the answer that is awaited; where that is not one to an ask, nothing is
+// lost by it.
 func (x *Exchange) lose() {
 	x.resume()
-	x.gate.book.Lost(x.ask.Take.ID)
-	x.gate.book.Unsettled(x.message)
+	if x.ask.Take != nil {
+		x.gate.book.Lost(x.ask.Take.ID)
+		x.gate.book.Unsettled(x.message)
+	}
 }
 
 // countable says whether this build knows what every limit counts: one that it does not

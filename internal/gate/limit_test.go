@@ -208,6 +208,26 @@ func TestASubmitSpendsAfterItsIntent(t *testing.T) {
 	}
 }
 
+func TestAStreamThatEndsWhileItsIntentWaits(t *testing.T) {
+	f := newFixture(t)
+	submit := func() (*gate.Exchange, gate.Outcome) {
+		return f.begin(request("POST", "/demo/w/w1/jobs", "ocp-apim-subscription-key: "+goodKey))
+	}
+	x, _ := submit()
+	x.Answered(allow(f), f.now)
+	x.Done(0, 0, f.now)
+	kept, outcome := submit()
+	wantStep(t, gate.Record, outcome) // nothing was asked
+	kept.Done(0, 0, f.now)
+	limited, _ := f.execute()
+	limited.Answered(granted(f, 1, minute), f.now)
+	limited.Done(0, 0, f.now)
+	limited.Done(0, 0, f.now)
+	if got := f.said().Message; len(got.Settlements) != 1 || len(got.Abandoned) != 0 {
+		t.Errorf("said %+v, want one settlement", got)
+	}
+}
+
 func TestAnotherStoreIsAnotherLedger(t *testing.T) {
 	f := newFixture(t)
 	x, _ := f.execute()
