@@ -32,11 +32,14 @@ func (x *Exchange) short(now time.Time) Outcome {
 // take enters into the book what an answer grants or refuses.
 func (x *Exchange) take(answer wire.Answer, now time.Time) {
 	x.taken = x.ask.Take.ID
-	if answer.Exhausted != nil {
+	switch {
+	case answer.Error != "": // the ledger may have granted what it could not say
+		x.gate.book.Lost(x.taken)
+	case answer.Exhausted != nil:
 		x.gate.book.Denied(x.taken, answer.Limits, *answer.Exhausted, answer.Decision, now)
-		return
+	default:
+		x.gate.book.Granted(x.taken, answer.Limits, answer.Leases, now)
 	}
-	x.gate.book.Granted(x.taken, answer.Limits, answer.Leases, now)
 }
 
 // giveBack returns what was granted for this request and not spent by it.

@@ -147,6 +147,10 @@ func TestWhatNobodyWaitsForIsGivenBack(t *testing.T) {
 	}{
 		"the stream is gone": {func(f *fixture, x *gate.Exchange) { x.Done(0, 0, f.now) }, nil, []uint64{1}},
 		"there is no answer": {func(f *fixture, x *gate.Exchange) { x.Unavailable(f.now); x.Done(0, 0, f.now) }, nil, []uint64{1}},
+		"the ledger is not there": {func(f *fixture, x *gate.Exchange) {
+			x.Answered(wire.Answer{Error: "ledger_unavailable", Status: 503, Policy: "p1"}, f.now)
+			x.Done(0, 0, f.now)
+		}, nil, []uint64{1}},
 		"the key was revoked": {func(f *fixture, x *gate.Exchange) {
 			f.records[0].State = wire.StateSuspended
 			f.records[0].Revision++
