@@ -2,20 +2,21 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/catalog"
+	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 // Apply makes the store hold c's developers and subscriptions, in one transaction, and says
 // whether anything changed. It reads the keys through secrets and keeps their digests.
 //
 // A subscription keeps its id for as long as its name stays in the catalog, and gets it
-// back when the name returns with the same developer; a name that returns with another
+// back, and its start, when the name returns with the same developer; a name that returns with another
 // developer is another subscription. Its revision moves when anything that hangs on it
 // changed. An error leaves the store as it was; it names every mistake, and no key.
 func (s *Store) Apply(ctx context.Context, c *catalog.Catalog, secrets Secrets) (changed bool, err error) {
@@ -23,12 +24,15 @@ func (s *Store) Apply(ctx context.Context, c *catalog.Catalog, secrets Secrets) 
 	if err != nil {
 		return false, fmt.Errorf("applying catalog: %w", err)
 	}
-	err = s.transact(ctx, "applying catalog", func(tx *sql.Tx) error {
+	err = s.db.Transact(ctx, "applying catalog", func(tx *database.Tx) error {
+		if err := s.alone(ctx, tx); err != nil {
+			return err
+		}
 		held, err := loadSubscriptions(ctx, tx)
 		if err != nil {
 			return err
 		}
-		p := planOf(held, want)
+		p := planOf(held, want, s.now())
 		developers, err := applyDevelopers(ctx, tx, c.Developers)
 		if err != nil {
 			return err
@@ -46,7 +50,7 @@ type plan struct {
 
 func (p plan) empty() bool { return len(p.insert)+len(p.update)+len(p.remove) == 0 }
 
-func planOf(held []row, want []Subscription) plan {
+func planOf(held []row, want []Subscription, now time.Time) plan {
 	var p plan
 	var last uint32
 	live, removed := map[string]Subscription{}, map[string]Subscription{}
@@ -69,7 +73,7 @@ func planOf(held []row, want []Subscription) plan {
 		switch {
 		case !ok && !returns:
 			last++
-			w.ID = last
+			w.ID, w.Started = last, now
 			p.insert = append(p.insert, w)
 		case returns || !same(old, w):
 			p.update = append(p.update, w)
@@ -88,27 +92,27 @@ func same(a, b Subscription) bool {
 		slices.Equal(a.Developer.Groups, b.Developer.Groups) && slices.Equal(a.Keys, b.Keys)
 }
 
-func (p plan) apply(ctx context.Context, tx *sql.Tx) error {
+func (p plan) apply(ctx context.Context, tx *database.Tx) error {
 	// Keys leave first: two subscriptions may have swapped theirs.
 	for _, sub := range slices.Concat(p.update, p.remove) {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM key WHERE subscription = ?`, sub.ID); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM key WHERE subscription = ?`, int64(sub.ID)); err != nil {
 			return err
 		}
 	}
 	for _, sub := range p.remove {
-		if _, err := tx.ExecContext(ctx, `UPDATE subscription SET removed = 1, revision = revision + 1 WHERE id = ?`, sub.ID); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE subscription SET removed = 1, revision = revision + 1 WHERE id = ?`, int64(sub.ID)); err != nil {
 			return err
 		}
 	}
 	for _, sub := range p.insert {
-		if _, err := tx.ExecContext(ctx, `
-			INSERT INTO subscription (name, developer, scope_kind, scope_name, state, expires, attributes, revision, removed, id)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)`, columns(sub)...); err != nil {
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO subscription (name, developer, scope_kind, scope_name, state, expires, attributes, revision, removed, id, started)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`, append(columns(sub), sub.Started.UnixMilli())...); err != nil {
 			return err
 		}
 	}
 	for _, sub := range p.update {
-		if _, err := tx.ExecContext(ctx, `
+		if _, err := tx.Exec(ctx, `
 			UPDATE subscription SET name = ?, developer = ?, scope_kind = ?, scope_name = ?, state = ?, expires = ?, attributes = ?,
 			       revision = ?, removed = 0 WHERE id = ?`, columns(sub)...); err != nil {
 			return err
@@ -123,10 +127,10 @@ func columns(sub Subscription) []any {
 		string(attributes), int64(sub.Revision), int64(sub.ID)}
 }
 
-func insertKeys(ctx context.Context, tx *sql.Tx, subs []Subscription) error {
+func insertKeys(ctx context.Context, tx *database.Tx, subs []Subscription) error {
 	for _, sub := range subs {
 		for _, k := range sub.Keys {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO key (subscription, slot, digest) VALUES (?, ?, ?)`,
+			if _, err := tx.Exec(ctx, `INSERT INTO key (subscription, slot, digest) VALUES (?, ?, ?)`,
 				int64(sub.ID), int(k.Slot), k.Digest[:]); err != nil {
 				return fmt.Errorf("keys of subscription %q: %w", sub.Name, err)
 			}
@@ -136,7 +140,7 @@ func insertKeys(ctx context.Context, tx *sql.Tx, subs []Subscription) error {
 }
 
 // applyDevelopers writes developers that are new or changed and removes the others.
-func applyDevelopers(ctx context.Context, tx *sql.Tx, want []catalog.Developer) (changed bool, err error) {
+func applyDevelopers(ctx context.Context, tx *database.Tx, want []catalog.Developer) (changed bool, err error) {
 	held, err := loadDevelopers(ctx, tx)
 	if err != nil {
 		return false, err
@@ -150,7 +154,7 @@ func applyDevelopers(ctx context.Context, tx *sql.Tx, want []catalog.Developer) 
 			continue
 		}
 		changed = true
-		if _, err := tx.ExecContext(ctx, `
+		if _, err := tx.Exec(ctx, `
 			INSERT INTO developer (email, name, groups) VALUES (?, ?, ?)
 			ON CONFLICT (email) DO UPDATE SET name = excluded.name, groups = excluded.groups`, d.Email, now.name, now.groups); err != nil {
 			return false, fmt.Errorf("developer %s: %w", d.Email, err)
@@ -158,7 +162,7 @@ func applyDevelopers(ctx context.Context, tx *sql.Tx, want []catalog.Developer) 
 	}
 	for email := range held {
 		changed = true
-		if _, err := tx.ExecContext(ctx, `DELETE FROM developer WHERE email = ?`, email); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM developer WHERE email = ?`, email); err != nil {
 			return false, fmt.Errorf("developer %s: %w", email, err)
 		}
 	}
@@ -167,8 +171,8 @@ func applyDevelopers(ctx context.Context, tx *sql.Tx, want []catalog.Developer) 
 
 type developerRow struct{ name, groups string }
 
-func loadDevelopers(ctx context.Context, tx *sql.Tx) (map[string]developerRow, error) {
-	found, err := tx.QueryContext(ctx, `SELECT email, name, groups FROM developer`)
+func loadDevelopers(ctx context.Context, tx *database.Tx) (map[string]developerRow, error) {
+	found, err := tx.Query(ctx, `SELECT email, name, groups FROM developer`)
 	if err != nil {
 		return nil, err
 	}

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/tollgate/tollgate/sidecar/database"
+	"github.com/tollgate/tollgate/sidecar/database/postgrestest"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
@@ -19,21 +20,29 @@ import (
 const crashing = "TOLLGATE_TEST_CRASHING_STORE"
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(crashing); path != "" {
-		fmt.Fprintln(os.Stderr, work(path))
+	if at := os.Getenv(crashing); at != "" {
+		fmt.Fprintln(os.Stderr, workOn(at))
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(postgrestest.Main(m))
 }
 
-// work swaps two keys and records a job in each round, and prints what was acknowledged.
-func work(path string) error {
+func workOn(at string) error {
 	ctx := context.Background()
-	s, err := store.Open(ctx, path, store.Options{})
+	db, err := database.Open(ctx, database.Config{Source: at})
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, db, store.Options{})
 	if err != nil {
 		return err
 	}
 	fmt.Println("opened")
+	return work(ctx, s, func(line string) { fmt.Println(line) })
+}
+
+// work swaps two keys and records a job in each round, and tells what was acknowledged.
+func work(ctx context.Context, s *store.Store, tell func(string)) error {
 	for i := 0; ; i++ {
 		c := demo()
 		if i%2 == 1 {
@@ -50,46 +59,51 @@ func work(path string) error {
 		if err := s.Own(ctx, submit("c"+job, 1, job)); err != nil {
 			return err
 		}
-		fmt.Println(r.Number, job)
+		tell(fmt.Sprint(r.Number, " ", job))
 	}
 }
 
 func TestWhatWasAcknowledgedSurvivesKill(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s.db")
-	var number uint64
-	for round := range 5 {
-		acknowledged := crash(t, path, 3+4*round)
-		s, err := store.Open(t.Context(), path, store.Options{})
-		if err != nil {
-			t.Fatalf("round %d: reopening: %v", round, err)
+	inBoth(t, func(t *testing.T, source source) {
+		at := source(t)
+		var number uint64
+		for round := range 5 {
+			acknowledged := crash(t, at, 3+4*round)
+			s, end := connect(t, at, store.Options{})
+			number = acknowledge(t, s, acknowledged, number)
+			end()
 		}
-		for _, line := range acknowledged {
-			n, job, _ := strings.Cut(line, " ")
-			got, err := strconv.ParseUint(n, 10, 64)
-			if err != nil || got <= number {
-				t.Fatalf("round %d: revision %q after %d: not beyond it", round, n, number)
-			}
-			number = got
-			if owner, _, err := s.Owner(t.Context(), "https://b", submit("", 0, job).Resource); owner != 1 || err != nil {
-				t.Errorf("round %d: acknowledged job %s: owner %d, %v, want 1", round, job, owner, err)
-			}
-		}
-		subs := subscriptions(t, s)
-		if len(subs) != 2 || len(subs["alice"].Keys) != 2 || len(subs["bob"].Keys) != 1 || subs["alice"].ID != 1 {
-			t.Errorf("round %d: half a catalog: %v", round, subs)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 }
 
-// crash runs work in a process of its own, kills it with SIGKILL once it has acknowledged
+// acknowledge checks that a store has what it acknowledged, after the revision number, and a
+// whole catalog. It returns the last revision.
+func acknowledge(t *testing.T, s *store.Store, acknowledged []string, number uint64) uint64 {
+	t.Helper()
+	for _, line := range acknowledged {
+		n, job, _ := strings.Cut(line, " ")
+		got, err := strconv.ParseUint(n, 10, 64)
+		if err != nil || got <= number {
+			t.Fatalf("revision %q after %d: not beyond it", n, number)
+		}
+		number = got
+		if owner, _, err := s.Owner(t.Context(), "https://b", submit("", 0, job).Resource); owner != 1 || err != nil {
+			t.Errorf("acknowledged job %s: owner %d, %v, want 1", job, owner, err)
+		}
+	}
+	subs := subscriptions(t, s)
+	if len(subs) != 2 || len(subs["alice"].Keys) != 2 || len(subs["bob"].Keys) != 1 || subs["alice"].ID != 1 {
+		t.Errorf("half a catalog: %v", subs)
+	}
+	return number
+}
+
+// crash runs workOn in a process of its own, kills it with SIGKILL once it has acknowledged
 // so many rounds, and returns all that it acknowledged.
-func crash(t *testing.T, path string, rounds int) (acknowledged []string) {
+func crash(t *testing.T, at string, rounds int) (acknowledged []string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), crashing+"="+path)
+	cmd.Env = append(os.Environ(), crashing+"="+at)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -2,14 +2,11 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 // maxExplanations bounds what Explain returns: a client may repeat a request id.
@@ -28,6 +25,7 @@ type Explanation struct {
 	Operation        string    `json:"operation,omitempty"`
 	Subscription     uint32    `json:"subscription,omitempty"` // 0: no key, or an unknown one
 	SubscriptionName string    `json:"subscription_name,omitempty"`
+	Limit            string    `json:"limit,omitempty"` // the name of the limit that was exhausted
 	// Decision, Policy and Rules are empty where the filter denied without asking a
 	// policy; Policy and Rules also when the decision is not on record.
 	Decision string `json:"decision,omitempty"`
@@ -36,28 +34,21 @@ type Explanation struct {
 	Detail   string `json:"detail,omitempty"`
 }
 
-// Log reads a store's record of denials, also while a sidecar has the store open.
-type Log struct{ db *sql.DB }
+// Log reads a store's record of denials, also while sidecars have the store open.
+type Log struct{ db *database.DB }
 
-// OpenLog opens the record of denials of the store at path for reading. Nothing is created.
-func OpenLog(path string) (*Log, error) {
-	path, err := filepath.Abs(path)
+// OpenLog opens the record of denials in the store at source, as in database.Config, for
+// reading. Nothing is created.
+func OpenLog(ctx context.Context, source string) (*Log, error) {
+	db, err := database.Open(ctx, database.Config{Source: source, ReadOnly: true})
 	if err != nil {
-		return nil, fmt.Errorf("opening store: %w", err)
-	}
-	f, err := os.Open(path) // SQLite's own message does not name the file
-	if err != nil {
-		return nil, fmt.Errorf("opening store: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("opening store: %w", err)
-	}
-	db, err := open(path, 2*time.Second, url.Values{"mode": {"ro"}, "_pragma": {"query_only(1)"}})
-	if err != nil {
-		return nil, fmt.Errorf("opening store %s: %w", path, err)
+		return nil, err
 	}
 	return &Log{db}, nil
 }
+
+// String names the store for people.
+func (l *Log) String() string { return l.db.String() }
 
 // Close gives the record up.
 func (l *Log) Close() error { return l.db.Close() }
@@ -66,29 +57,41 @@ func (l *Log) Close() error { return l.db.Close() }
 // the decision with this id denied, newest first and at most 20. ErrUnknown when there is
 // none.
 func (l *Log) Explain(ctx context.Context, id string) ([]Explanation, error) {
-	found, err := explain(ctx, l.db, `
-		SELECT n.call, n.time, n.status, n.reason, COALESCE(d.api, n.api), n.operation, n.subscription, COALESCE(s.name, ''), n.decision,
-		       COALESCE(d.policy, ''), COALESCE(d.reasons, '[]'), COALESCE(d.rules, '[]'), COALESCE(d.detail, '')
-		  FROM denial n LEFT JOIN decision d ON d.id = n.decision AND n.decision <> '' LEFT JOIN subscription s ON s.id = n.subscription
-		 WHERE n.call = ? OR (n.decision = ? AND n.decision <> '') ORDER BY n.seq DESC LIMIT ?`, id)
-	if err != nil || len(found) > 0 {
-		return found, err
-	}
-	// The filter has not reported it yet, or was gone before it could.
-	found, err = explain(ctx, l.db, `
-		SELECT d.call, d.time, d.status, '', d.api, d.operation, d.subscription, COALESCE(s.name, ''), d.id, d.policy, d.reasons, d.rules, d.detail
-		  FROM decision d LEFT JOIN subscription s ON s.id = d.subscription
-		 WHERE d.call = ? OR d.id = ? ORDER BY d.seq DESC LIMIT ?`, id)
+	var found []Explanation
+	err := l.db.View(ctx, "explaining", func(tx *database.Tx) (err error) {
+		found, err = explain(ctx, tx, reported, id)
+		if err != nil || len(found) > 0 {
+			return err
+		}
+		// The filter has not reported it yet, or was gone before it could.
+		found, err = explain(ctx, tx, recorded, id)
+		return err
+	})
 	if err == nil && len(found) == 0 {
 		return nil, ErrUnknown
 	}
 	return found, err
 }
 
-func explain(ctx context.Context, db *sql.DB, query, id string) ([]Explanation, error) {
-	rows, err := db.QueryContext(ctx, query, id, id, maxExplanations)
+// Both read denials by the id of a request or a decision, given twice, and a number of rows.
+const (
+	reported = `
+		SELECT n.call, n.time, n.status, n.reason, n.limit_name, COALESCE(d.api, n.api), n.operation, n.subscription, COALESCE(s.name, ''),
+		       n.decision, COALESCE(d.policy, ''), COALESCE(d.reasons, '[]'), COALESCE(d.rules, '[]'), COALESCE(d.detail, '')
+		  FROM denial n LEFT JOIN decision d ON d.id = n.decision AND n.decision <> '' LEFT JOIN subscription s ON s.id = n.subscription
+		 WHERE n.call = ? OR (n.decision = ? AND n.decision <> '') ORDER BY n.seq DESC LIMIT ?`
+	recorded = `
+		SELECT d.call, d.time, d.status, '', '', d.api, d.operation, d.subscription, COALESCE(s.name, ''),
+		       d.id, d.policy, d.reasons, d.rules, d.detail
+		  FROM decision d LEFT JOIN subscription s ON s.id = d.subscription
+		 WHERE d.call = ? OR d.id = ? ORDER BY d.seq DESC LIMIT ?`
+)
+
+func explain(ctx context.Context, tx *database.Tx, query, id string) ([]Explanation, error) {
+	id = shown(id)
+	rows, err := tx.Query(ctx, query, id, id, maxExplanations)
 	if err != nil {
-		return nil, fmt.Errorf("explaining: %w", err)
+		return nil, err
 	}
 	defer rows.Close()
 	var found []Explanation
@@ -96,21 +99,18 @@ func explain(ctx context.Context, db *sql.DB, query, id string) ([]Explanation, 
 		var e Explanation
 		var millis int64
 		var reason, reasons, rules string
-		if err := rows.Scan(&e.Request, &millis, &e.Status, &reason, &e.API, &e.Operation, &e.Subscription, &e.SubscriptionName,
+		if err := rows.Scan(&e.Request, &millis, &e.Status, &reason, &e.Limit, &e.API, &e.Operation, &e.Subscription, &e.SubscriptionName,
 			&e.Decision, &e.Policy, &reasons, &rules, &e.Detail); err != nil {
-			return nil, fmt.Errorf("explaining: %w", err)
+			return nil, err
 		}
 		e.Time = time.UnixMilli(millis).UTC()
 		if err := errors.Join(json.Unmarshal([]byte(reasons), &e.Reasons), json.Unmarshal([]byte(rules), &e.Rules)); err != nil {
-			return nil, fmt.Errorf("explaining: %w", err)
+			return nil, err
 		}
 		if len(e.Reasons) == 0 && reason != "" {
 			e.Reasons = []string{reason}
 		}
 		found = append(found, e)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("explaining: %w", err)
-	}
-	return found, nil
+	return found, rows.Err()
 }

@@ -2,11 +2,11 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 // What the store remembers of denials, for tollgate explain.
@@ -46,19 +46,14 @@ type Rule struct {
 
 // Record keeps decisions, all in one transaction.
 func (s *Store) Record(ctx context.Context, decisions []Decision) error {
-	return s.transact(ctx, "recording decisions", func(tx *sql.Tx) error {
-		insert, err := tx.PrepareContext(ctx, `
-			INSERT INTO decision (id, call, time, status, reasons, subscription, api, operation, policy, rules, detail)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
-		if err != nil {
-			return err
-		}
-		defer insert.Close()
+	return s.db.Transact(ctx, "recording decisions", func(tx *database.Tx) error {
 		for _, d := range decisions {
 			reasons, _ := json.Marshal(orEmpty(d.Reasons)) // strings always marshal
 			rules, _ := json.Marshal(append([]Rule{}, d.Rules...))
-			if _, err := insert.ExecContext(ctx, d.ID, d.Call, d.Time.UnixMilli(), d.Status, string(reasons), int64(d.Subscription),
-				d.API, d.Operation, d.Policy, string(rules), d.Detail); err != nil {
+			if _, err := tx.Exec(ctx, `
+				INSERT INTO decision (id, call, time, status, reasons, subscription, api, operation, policy, rules, detail)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, d.ID, shown(d.Call), d.Time.UnixMilli(), d.Status, shown(string(reasons)), int64(d.Subscription),
+				shown(d.API), shown(d.Operation), d.Policy, shown(string(rules)), shown(d.Detail)); err != nil {
 				return err
 			}
 		}
@@ -69,9 +64,10 @@ func (s *Store) Record(ctx context.Context, decisions []Decision) error {
 // TakeUsage keeps a report's denials, once per (VM, Sequence): first is false, and nothing
 // is kept, when it was taken before.
 func (s *Store) TakeUsage(ctx context.Context, report wire.UsageReport) (first bool, err error) {
-	err = s.transact(ctx, "taking usage", func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `INSERT INTO usage_report (vm, sequence, taken) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
-			report.VM, int64(report.Sequence), s.now().UnixMilli())
+	err = s.db.Transact(ctx, "taking usage", func(tx *database.Tx) error {
+		first = false
+		done, err := tx.Exec(ctx, `INSERT INTO usage_report (vm, sequence, taken) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+			shown(report.VM), int64(report.Sequence), s.now().UnixMilli())
 		if err != nil {
 			return err
 		}
@@ -85,19 +81,12 @@ func (s *Store) TakeUsage(ctx context.Context, report wire.UsageReport) (first b
 	return first && err == nil, err
 }
 
-func insertDenials(ctx context.Context, tx *sql.Tx, denials []wire.Denial) error {
-	if len(denials) == 0 {
-		return nil
-	}
-	insert, err := tx.PrepareContext(ctx, `
-		INSERT INTO denial (call, time, status, reason, decision, subscription, api, operation) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
-	if err != nil {
-		return err
-	}
-	defer insert.Close()
+func insertDenials(ctx context.Context, tx *database.Tx, denials []wire.Denial) error {
 	for _, d := range denials {
-		if _, err := insert.ExecContext(ctx, d.Call, d.TimeMillis, d.Status, d.Reason, d.Decision, int64(d.Subscription),
-			d.API, d.Operation); err != nil {
+		if _, err := tx.Exec(ctx, `
+			INSERT INTO denial (call, time, status, reason, decision, subscription, api, operation, limit_name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			shown(d.Call), d.TimeMillis, d.Status, shown(d.Reason), shown(d.Decision), int64(d.Subscription),
+			shown(d.API), shown(d.Operation), shown(d.Limit)); err != nil {
 			return err
 		}
 	}
@@ -109,19 +98,19 @@ func insertDenials(ctx context.Context, tx *sql.Tx, denials []wire.Denial) error
 func (s *Store) Prune(ctx context.Context) error {
 	now := s.now()
 	old := now.Add(-KeepFor).UnixMilli()
-	return s.transact(ctx, "pruning", func(tx *sql.Tx) error {
+	return s.db.Transact(ctx, "pruning", func(tx *database.Tx) error {
 		for _, q := range []struct {
 			statement string
 			arguments []any
 		}{
 			{`DELETE FROM decision WHERE time < ?`, []any{old}},
-			{`DELETE FROM decision WHERE seq <= (SELECT MAX(seq) FROM decision) - ?`, []any{s.keep}},
+			{`DELETE FROM decision WHERE seq <= (SELECT MAX(seq) FROM decision) - ?`, []any{int64(s.keep)}},
 			{`DELETE FROM denial WHERE time < ?`, []any{old}},
-			{`DELETE FROM denial WHERE seq <= (SELECT MAX(seq) FROM denial) - ?`, []any{s.keep}},
+			{`DELETE FROM denial WHERE seq <= (SELECT MAX(seq) FROM denial) - ?`, []any{int64(s.keep)}},
 			{`DELETE FROM usage_report WHERE taken < ?`, []any{now.Add(-KeepReports).UnixMilli()}},
 			{`DELETE FROM intent WHERE created < ?`, []any{old}},
 		} {
-			if _, err := tx.ExecContext(ctx, q.statement, q.arguments...); err != nil {
+			if _, err := tx.Exec(ctx, q.statement, q.arguments...); err != nil {
 				return err
 			}
 		}

@@ -8,9 +8,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 // ErrConflict says that a resource belongs to another call.
@@ -32,8 +32,8 @@ type Submit struct {
 
 // Intend records that a submit is about to be forwarded. Repeating it changes nothing.
 func (s *Store) Intend(ctx context.Context, submit Submit) error {
-	return s.transact(ctx, "recording an intent", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `
+	return s.db.Transact(ctx, "recording an intent", func(tx *database.Tx) error {
+		_, err := tx.Exec(ctx, `
 			INSERT INTO intent (call, subscription, kind, scope, backend, api, operation, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`, submit.Call, int64(submit.Subscription), submit.Resource.Kind, s.scopeKey(submit.Resource.Scope),
 			submit.Backend, submit.API, submit.Operation, s.now().UnixMilli())
@@ -46,10 +46,13 @@ func (s *Store) Intend(ctx context.Context, submit Submit) error {
 // that is empty as well. Repeating it changes nothing; ErrConflict when the resource
 // belongs to another call or subscription.
 func (s *Store) Own(ctx context.Context, submit Submit) error {
+	if !storable(submit.Resource.ID) {
+		return errors.New("recording a resource: its id is no text")
+	}
 	scope := s.scopeKey(submit.Resource.Scope)
-	return s.transact(ctx, "recording a resource", func(tx *sql.Tx) error {
+	return s.db.Transact(ctx, "recording a resource", func(tx *database.Tx) error {
 		backend := submit.Backend
-		err := tx.QueryRowContext(ctx, `SELECT backend FROM intent WHERE call = ? AND subscription = ? AND kind = ? AND scope = ?`,
+		err := tx.QueryRow(ctx, `SELECT backend FROM intent WHERE call = ? AND subscription = ? AND kind = ? AND scope = ?`,
 			submit.Call, int64(submit.Subscription), submit.Resource.Kind, scope).Scan(&backend)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
@@ -57,7 +60,7 @@ func (s *Store) Own(ctx context.Context, submit Submit) error {
 		if backend == "" {
 			return ErrNoIntent
 		}
-		if _, err := tx.ExecContext(ctx, `
+		if _, err := tx.Exec(ctx, `
 			INSERT INTO resource (backend, kind, scope, id, subscription, call, created) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT DO NOTHING`, backend, submit.Resource.Kind, scope, submit.Resource.ID,
 			int64(submit.Subscription), submit.Call, s.now().UnixMilli()); err != nil {
@@ -65,7 +68,7 @@ func (s *Store) Own(ctx context.Context, submit Submit) error {
 		}
 		var owner uint32
 		var call string
-		if err := tx.QueryRowContext(ctx, `SELECT subscription, call FROM resource WHERE backend = ? AND kind = ? AND scope = ? AND id = ?`,
+		if err := tx.QueryRow(ctx, `SELECT subscription, call FROM resource WHERE backend = ? AND kind = ? AND scope = ? AND id = ?`,
 			backend, submit.Resource.Kind, scope, submit.Resource.ID).Scan(&owner, &call); err != nil {
 			return err
 		}
@@ -79,14 +82,19 @@ func (s *Store) Own(ctx context.Context, submit Submit) error {
 // Owner returns the subscription that created a resource; false when that is not known.
 // A resource that was submitted without a key is nobody's: false as well.
 func (s *Store) Owner(ctx context.Context, backend string, r wire.Resource) (uint32, bool, error) {
+	if !storable(r.ID) {
+		return 0, false, nil // Own refuses it
+	}
 	var owner uint32
-	err := s.read.QueryRowContext(ctx, `SELECT subscription FROM resource WHERE backend = ? AND kind = ? AND scope = ? AND id = ?`,
-		backend, r.Kind, s.scopeKey(r.Scope), r.ID).Scan(&owner)
+	err := s.db.View(ctx, "looking up an owner", func(tx *database.Tx) error {
+		return tx.QueryRow(ctx, `SELECT subscription FROM resource WHERE backend = ? AND kind = ? AND scope = ? AND id = ?`,
+			backend, r.Kind, s.scopeKey(r.Scope), r.ID).Scan(&owner)
+	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return 0, false, nil
 	case err != nil:
-		return 0, false, fmt.Errorf("looking up an owner: %w", err)
+		return 0, false, err
 	}
 	return owner, owner != 0, nil
 }

@@ -5,10 +5,10 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 // Revise names the state whose content has this digest. The number moves, durably, when the
@@ -21,16 +21,16 @@ func (s *Store) Revise(ctx context.Context, content [32]byte) (wire.Revision, er
 	h.Write(content[:])
 	fingerprint := h.Sum(nil)
 	r := wire.Revision{Store: s.id, Content: hex.EncodeToString(fingerprint[:8])}
-	err := s.transact(ctx, "moving the revision", func(tx *sql.Tx) error {
+	err := s.db.Transact(ctx, "moving the revision", func(tx *database.Tx) error {
 		var held []byte
-		if err := tx.QueryRowContext(ctx, `SELECT number, fingerprint FROM meta`).Scan(&r.Number, &held); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT number, fingerprint FROM meta`+s.db.Dialect().ForUpdate()).Scan(&r.Number, &held); err != nil {
 			return err
 		}
 		if bytes.Equal(held, fingerprint) {
 			return nil
 		}
 		r.Number++
-		_, err := tx.ExecContext(ctx, `UPDATE meta SET number = ?, fingerprint = ?`, int64(r.Number), fingerprint)
+		_, err := tx.Exec(ctx, `UPDATE meta SET number = ?, fingerprint = ?`, int64(r.Number), fingerprint)
 		return err
 	})
 	return r, err

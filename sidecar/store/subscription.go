@@ -2,11 +2,12 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 // Subscription is a subscription as the store holds it.
@@ -21,6 +22,8 @@ type Subscription struct {
 	Attributes map[string]string
 	Developer  Developer
 	Keys       []Key // by slot; at most two
+	// Started is when the store first saw it, in UTC, to the millisecond. It never changes.
+	Started time.Time
 }
 
 // Scope is what a subscription opens.
@@ -54,14 +57,12 @@ type Key struct {
 
 // Subscriptions reads all subscriptions that were not removed, by ascending id.
 func (s *Store) Subscriptions(ctx context.Context) ([]Subscription, error) {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("reading subscriptions: %w", err)
-	}
-	defer tx.Rollback()
-	rows, err := loadSubscriptions(ctx, tx)
-	if err != nil {
-		return nil, fmt.Errorf("reading subscriptions: %w", err)
+	var rows []row
+	if err := s.db.View(ctx, "reading subscriptions", func(tx *database.Tx) (err error) {
+		rows, err = loadSubscriptions(ctx, tx)
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	var all []Subscription
 	for _, r := range rows {
@@ -78,14 +79,14 @@ type row struct {
 	removed bool
 }
 
-func loadSubscriptions(ctx context.Context, tx *sql.Tx) ([]row, error) {
+func loadSubscriptions(ctx context.Context, tx *database.Tx) ([]row, error) {
 	keys, err := loadKeys(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	found, err := tx.QueryContext(ctx, `
+	found, err := tx.Query(ctx, `
 		SELECT s.id, s.revision, s.name, s.scope_kind, s.scope_name, s.state, s.expires, s.attributes, s.removed,
-		       s.developer, COALESCE(d.name, ''), COALESCE(d.groups, '[]')
+		       s.started, s.developer, COALESCE(d.name, ''), COALESCE(d.groups, '[]')
 		  FROM subscription s LEFT JOIN developer d ON d.email = s.developer ORDER BY s.id`)
 	if err != nil {
 		return nil, err
@@ -94,9 +95,10 @@ func loadSubscriptions(ctx context.Context, tx *sql.Tx) ([]row, error) {
 	var rows []row
 	for found.Next() {
 		var r row
+		var started int64
 		var attributes, groups string
 		if err := found.Scan(&r.ID, &r.Revision, &r.Name, &r.Scope.Kind, &r.Scope.Name, &r.State, &r.Expires, &attributes, &r.removed,
-			&r.Developer.Email, &r.Developer.Name, &groups); err != nil {
+			&started, &r.Developer.Email, &r.Developer.Name, &groups); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(attributes), &r.Attributes); err != nil {
@@ -105,14 +107,15 @@ func loadSubscriptions(ctx context.Context, tx *sql.Tx) ([]row, error) {
 		if err := json.Unmarshal([]byte(groups), &r.Developer.Groups); err != nil {
 			return nil, fmt.Errorf("groups of developer %s: %w", r.Developer.Email, err)
 		}
+		r.Started = time.UnixMilli(started).UTC()
 		r.Keys = keys[r.ID]
 		rows = append(rows, r)
 	}
 	return rows, found.Err()
 }
 
-func loadKeys(ctx context.Context, tx *sql.Tx) (map[uint32][]Key, error) {
-	found, err := tx.QueryContext(ctx, `SELECT subscription, slot, digest FROM key ORDER BY subscription, slot`)
+func loadKeys(ctx context.Context, tx *database.Tx) (map[uint32][]Key, error) {
+	found, err := tx.Query(ctx, `SELECT subscription, slot, digest FROM key ORDER BY subscription, slot`)
 	if err != nil {
 		return nil, err
 	}

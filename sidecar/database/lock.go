@@ -1,4 +1,4 @@
-package store
+package database
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// InUseError says that another process has the store open. Two sidecars on one store would
+// InUseError says that another process has the database open. Two sidecars on one store would
 // each keep a part of the truth in memory.
 type InUseError struct {
 	Path    string
