@@ -1,0 +1,239 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database/postgrestest"
+	"github.com/tollgate/tollgate/sidecar/ledger"
+	"github.com/tollgate/tollgate/sidecar/ledger/conformance"
+	"github.com/tollgate/tollgate/sidecar/ledger/memory"
+)
+
+func calls(name string, amount int64, window time.Duration) ledger.Limit {
+	return ledger.Limit{Limit: wire.Limit{Name: name, Key: "k", Kind: wire.KindRate, Unit: wire.UnitCalls, Amount: amount,
+		WindowMillis: window.Milliseconds()}}
+}
+
+// quotaOf is a quota of calls, for life.
+func quotaOf(amount int64) ledger.Limit {
+	return ledger.Limit{Limit: wire.Limit{Name: "life", Key: "k", Kind: wire.KindQuota, Unit: wire.UnitCalls, Amount: amount}}
+}
+
+// run runs a ledger until the test ends.
+func run(t testing.TB, l *ledger.Ledger) *ledger.Ledger {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Errorf("running the ledger: %v", err)
+		}
+	})
+	return l
+}
+
+func waiting(worker string, id uint64, limits ...ledger.Limit) ledger.Batch {
+	return ledger.Batch{Worker: worker, Takes: []ledger.Take{{ID: id, Waiting: true, Limits: limits}}}
+}
+
+func TestTwoLedgersOnOnePostgresNeverOverGrant(t *testing.T) {
+	url := postgrestest.Shared(t).Database(t)
+	// Limits in another order in each message: locks are taken in one.
+	limits := [][]ledger.Limit{
+		{quotaOf(300), calls("hour", 200, time.Hour)},
+		{calls("hour", 200, time.Hour), quotaOf(300)},
+		{quotaOf(300)},
+	}
+	var units sync.Map
+	var wg sync.WaitGroup
+	for s := range 2 {
+		l := run(t, openLedger(t, open(t, url), quiet()))
+		for w := range 8 {
+			wg.Go(func() {
+				worker := fmt.Sprintf("s%dw%d", s, w)
+				for n := range 60 {
+					grants, err := l.Take(context.Background(), waiting(worker, uint64(n+1), limits[(n+w)%3]...))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, lease := range grants[0].Leases {
+						total, _ := units.LoadOrStore(lease.Counter, new(atomic.Int64))
+						total.(*atomic.Int64).Add(lease.Units)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	var got []int64
+	units.Range(func(_, total any) bool { got = append(got, total.(*atomic.Int64).Load()); return true })
+	if len(got) != 2 || max(got[0], got[1]) != 300 || min(got[0], got[1]) != 200 {
+		t.Errorf("granted %v, want 200 and 300, all that there is", got)
+	}
+}
+
+func quiet() ledger.Options { return ledger.Options{Log: slog.New(slog.DiscardHandler)} }
+
+// pair is two ledgers of two processes that share a storage and a clock.
+type pair struct {
+	*testing.T
+	clock    *conformance.Clock
+	timeline string
+	a, b     *ledger.Ledger
+	last     uint64
+}
+
+func newPair(t *testing.T) *pair {
+	p := &pair{T: t, clock: conformance.NewClock(), timeline: "1"}
+	storage := memory.New(func() ledger.Reading {
+		return ledger.Reading{T: p.clock.Now().UnixMilli(), Timeline: p.timeline, Shared: true}
+	})
+	p.a = ledger.New(storage, p.clock.Options())
+	p.beat(p.a)
+	p.b = ledger.New(storage, p.clock.Options())
+	p.beat(p.b)
+	return p
+}
+
+func (p *pair) beat(l *ledger.Ledger) {
+	p.Helper()
+	if err := l.Beat(context.Background()); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// passes is how many of n requests pass.
+func (p *pair) passes(l *ledger.Ledger, n int, limits ...ledger.Limit) (granted int) {
+	p.Helper()
+	for range n {
+		p.last++
+		r := l.Commit(context.Background(), []ledger.Batch{waiting("vm1", p.last, limits...)})
+		if r[0].Err != nil {
+			p.Fatal(r[0].Err)
+		}
+		if r[0].Grants[0].Exhausted == nil {
+			granted++
+		}
+	}
+	return granted
+}
+
+func (p *pair) want(got, want int) {
+	p.Helper()
+	if got != want {
+		p.Errorf("%d requests pass, want %d", got, want)
+	}
+}
+
+func TestANewSidecarWaitsForAnothersLookAtTheClock(t *testing.T) {
+	p := newPair(t)
+	r := p.b.Commit(context.Background(), []ledger.Batch{waiting("vm1", 1, calls("minute", 5, time.Minute))})
+	if !errors.Is(r[0].Err, ledger.ErrUnavailable) {
+		t.Errorf("before it: %v, want ErrUnavailable", r[0].Err)
+	}
+	p.beat(p.a)
+	p.beat(p.b)
+	p.want(p.passes(p.b, 6, calls("minute", 5, time.Minute)), 5)
+}
+
+func TestANewSidecarDoesNotWaitForeverForAnother(t *testing.T) {
+	p := newPair(t)
+	p.clock.Advance(3 * time.Second)
+	p.want(p.passes(p.b, 6, calls("minute", 5, time.Minute)), 5)
+}
+
+func TestAStepThatTwoSidecarsSeeCountsOnce(t *testing.T) {
+	p := newPair(t)
+	limit := calls("minute", 5, time.Minute)
+	p.beat(p.a)
+	p.beat(p.b)
+	p.want(p.passes(p.a, 5, limit), 5) // open: until 2 s and a minute from now
+	p.clock.Step(10 * time.Minute)
+	p.want(p.passes(p.b, 1, limit), 0)
+	p.want(p.passes(p.a, 1, limit), 0)
+	p.clock.Advance(62*time.Second - time.Millisecond)
+	p.want(p.passes(p.a, 1, limit), 0)
+	p.clock.Advance(20 * time.Millisecond)
+	p.want(p.passes(p.a, 3, limit), 3)
+	p.want(p.passes(p.b, 3, limit), 2)
+}
+
+func TestAfterAFailoverNothingIsGrantedForAWindow(t *testing.T) {
+	p := newPair(t)
+	limit, slot := calls("minute", 5, time.Minute), ledger.Limit{Limit: wire.Limit{Name: "slots", Key: "k", Kind: wire.KindConcurrency, Unit: wire.UnitCalls, Amount: 1}}
+	p.want(p.passes(p.a, 1, limit), 1)
+	p.timeline = "2"
+	r := p.a.Commit(context.Background(), []ledger.Batch{waiting("vm1", 99, limit)})
+	if x := r[0].Grants[0].Exhausted; x == nil || x.RetryMillis != 90_000 {
+		t.Fatalf("refused with %+v, want 90 s: a window and the longest life", x)
+	}
+	p.want(p.passes(p.a, 1, slot), 0)
+	p.want(p.passes(p.a, 1, quotaOf(5)), 1)
+	p.clock.Advance(30 * time.Second)
+	p.want(p.passes(p.a, 1, slot), 1)
+	p.clock.Advance(60*time.Second - time.Millisecond)
+	p.want(p.passes(p.a, 1, limit), 0)
+	p.clock.Advance(time.Millisecond)
+	p.want(p.passes(p.a, 6, limit), 5)
+}
+
+func TestASlotThatIsJustBeingReleasedIsWaitedFor(t *testing.T) {
+	l := run(t, openLedger(t, open(t, t.TempDir()+"/ledger.db"), quiet()))
+	slot := ledger.Limit{Limit: wire.Limit{Name: "slots", Key: "k", Kind: wire.KindConcurrency, Unit: wire.UnitCalls, Amount: 1}}
+	take := func(b ledger.Batch) ledger.Grant {
+		t.Helper()
+		grants, err := l.Take(context.Background(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(grants, ledger.Grant{})[0]
+	}
+	held := take(waiting("vm1", 1, slot)).Leases[0]
+	var second ledger.Grant
+	asked := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		close(asked)
+		second = take(waiting("vm2", 1, slot))
+	})
+	<-asked
+	take(ledger.Batch{Worker: "vm1", Settlements: []wire.Settlement{{Take: 1, Counter: held.Counter}}})
+	wg.Wait()
+	if len(second.Leases) != 1 {
+		t.Errorf("refused with %+v", second.Exhausted)
+	}
+	began := time.Now()
+	if g := take(waiting("vm3", 1, slot)); g.Exhausted == nil || time.Since(began) < 20*time.Millisecond {
+		t.Errorf("a slot that stays held: %+v after %v", g, time.Since(began))
+	}
+}
+
+func TestAnotherSidecarsResetIsSeenByTheHeartbeat(t *testing.T) {
+	p := newPair(t)
+	p.beat(p.a)
+	p.beat(p.b)
+	p.want(p.passes(p.a, 1, calls("minute", 5, time.Minute)), 1)
+	list, err := p.a.Counters(context.Background(), ledger.Filter{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.a.Reset(context.Background(), "uid 0", []int64{list[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	before := p.b.Resets()
+	p.beat(p.b)
+	if p.a.Resets() != p.b.Resets() || p.b.Resets() == before {
+		t.Errorf("resets: %d and %d, before %d", p.a.Resets(), p.b.Resets(), before)
+	}
+}
