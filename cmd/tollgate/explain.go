@@ -2,16 +2,19 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tollgate/tollgate/sidecar/admin"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
@@ -19,40 +22,79 @@ import (
 const defaultStore = ".tollgate/tollgate.db"
 
 func explainCommand() *cobra.Command {
-	var path, output string
+	var path, socket, output string
 	c := &cobra.Command{
 		Use:   "explain ID",
 		Short: "Say why a request was denied",
 		Long: `Says why a request was denied. ID is the response's x-request-id, or a decision's id from
 Envoy's access log. Denials are kept for seven days, at most 100,000 of them; a filter
-reports its own within a second or so.`,
+reports its own within a second or so. Where a limit denied, and the sidecar answers at
+--admin, it also says what the limit's counter holds now.`,
 		Example: "  tollgate explain 0b6e7d5e-3a0c-4f0e-9d3b-2f7c5c8b1a11",
 		Args:    file("the id of a request or a decision"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
 				return fmt.Errorf("--output is text or json, not %q", output)
 			}
-			log, err := store.OpenLog(path)
+			log, err := store.OpenLog(c.Context(), path)
 			if err != nil {
 				return err
 			}
 			defer log.Close()
 			found, err := log.Explain(c.Context(), args[0])
 			if errors.Is(err, store.ErrUnknown) {
-				return fmt.Errorf("%s: %w in %s", args[0], err, path)
+				return fmt.Errorf("%s: %w in %s", args[0], err, log)
 			}
 			if err != nil {
 				return err
 			}
-			return printExplanations(c.OutOrStdout(), found, output)
+			return printExplanations(c.OutOrStdout(), withCounters(c.Context(), admin.NewClient(socket, time.Second), found), output)
 		},
 	}
-	c.Flags().StringVar(&path, "store", defaultStore, "the sidecar's store")
+	c.Flags().StringVar(&path, "store", defaultStore, "the sidecar's store: a SQLite file or a postgres:// URL")
+	c.Flags().StringVar(&socket, "admin", defaultAdmin, "the sidecar's socket for administration, for the counters of limits")
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return c
 }
 
-func printExplanations(w io.Writer, found []store.Explanation, output string) error {
+// explanation is why a request was denied, with what the counters of the limit that did it
+// hold now.
+type explanation struct {
+	store.Explanation
+	Now      *time.Time      `json:"now,omitempty"` // when the counters were read
+	Counters []admin.Counter `json:"counters,omitempty"`
+}
+
+// withCounters asks for counters where a limit denied. A sidecar that does not answer is no
+// error: what is on record is explained without it.
+func withCounters(ctx context.Context, client *admin.Client, found []store.Explanation) []explanation {
+	limits := map[uint32]admin.Limits{} // by subscription, each asked for once
+	list := make([]explanation, len(found))
+	for i, e := range found {
+		list[i].Explanation = e
+		if !slices.ContainsFunc(e.Reasons, isLimit) {
+			continue
+		}
+		held, asked := limits[e.Subscription]
+		if !asked {
+			held, _ = client.Limits(ctx, fmt.Sprint(e.Subscription))
+			limits[e.Subscription] = held
+		}
+		for _, c := range held.Counters {
+			if e.Limit == "" || c.Name == e.Limit {
+				list[i].Now, list[i].Counters = &held.Now, append(list[i].Counters, c)
+			}
+		}
+	}
+	return list
+}
+
+// isLimit says whether a reason is that of a limit.
+func isLimit(reason string) bool {
+	return reason == "rate_limited" || reason == "quota_exceeded" || reason == "concurrency_limited"
+}
+
+func printExplanations(w io.Writer, found []explanation, output string) error {
 	if output == "json" {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
@@ -69,7 +111,7 @@ func printExplanations(w io.Writer, found []store.Explanation, output string) er
 	return nil
 }
 
-func printExplanation(w io.Writer, e store.Explanation) error {
+func printExplanation(w io.Writer, e explanation) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
@@ -88,6 +130,7 @@ func printExplanation(w io.Writer, e store.Explanation) error {
 		row("reason", reason)
 		row("", sentence(reason))
 	}
+	row("limit", e.Limit)
 	row("decision", e.Decision)
 	row("policy", e.Policy)
 	for _, r := range e.Rules {
@@ -97,5 +140,17 @@ func printExplanation(w io.Writer, e store.Explanation) error {
 		row("detail", "the decision itself is not on record")
 	}
 	row("detail", e.Detail)
+	for _, c := range e.Counters {
+		row("counter now", holds(c, *e.Now))
+	}
 	return t.Flush()
+}
+
+// holds says in words what a counter holds.
+func holds(c admin.Counter, now time.Time) string {
+	text := fmt.Sprintf("%s of %s: %d of %s used, %d leased, %d left", c.Name, c.Key, c.Used, amount(c), c.Leased, c.Left)
+	if c.Reset != nil {
+		text += ", more in " + resetsIn(c, now)
+	}
+	return text
 }

@@ -42,7 +42,7 @@ policies in Rego, enforced where the request passes.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	root.AddCommand(upCommand(), serveCommand(), checkCommand(), schemaCommand(), explainCommand(), emulateCommand(), versionCommand())
+	root.AddCommand(upCommand(), serveCommand(), checkCommand(), schemaCommand(), limitsCommand(), explainCommand(), emulateCommand(), versionCommand())
 	return root
 }
 

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
@@ -37,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"answers": answers, "occupy": occupy, "denials": denials, "terminate": terminate,
+			"answers": answers, "occupy": occupy, "denials": denials, "terminate": terminate, "calls": calls, "explained": explained,
 		},
 	})
 }
@@ -75,18 +78,56 @@ func denials(ts *testscript.TestScript, neg bool, args []string) {
 	path := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
 	at := time.UnixMilli(1_900_000_000_123)
-	s, err := store.Open(ctx, path, store.Options{Now: func() time.Time { return at }})
+	db, err := database.Open(ctx, database.Config{Source: path})
 	ts.Check(err)
-	defer s.Close()
+	defer db.Close()
+	s, err := store.Open(ctx, db, store.Options{Now: func() time.Time { return at }})
+	ts.Check(err)
 	ts.Check(s.Record(ctx, []store.Decision{{ID: "d1", Call: "call-policy", Time: at, Status: 404, Reasons: []string{"job_not_found"}, Subscription: 7,
 		API: "Demo", Operation: "Status", Policy: "p1",
 		Rules: []store.Rule{{Path: "data.tollgate.access.deny", File: "policies/access.rego", Line: 12, Reason: "job_not_found", Title: "Somebody else's"}}}}))
 	_, err = s.TakeUsage(ctx, wire.UsageReport{VM: "a", Sequence: 1, Denials: []wire.Denial{
 		{Call: "call-filter", TimeMillis: at.UnixMilli(), Status: 401, Reason: "key_unknown", API: "demo"},
 		{Call: "call-cached", TimeMillis: at.UnixMilli(), Status: 404, Reason: "job_not_found", Decision: "d1", Subscription: 7, API: "demo", Operation: "Status"},
+		{Call: "call-limited", TimeMillis: at.UnixMilli(), Status: 429, Reason: "rate_limited", Decision: "d9", Subscription: 7, API: "demo", Operation: "Status", Limit: "minute"},
 		{Call: "call-pruned", TimeMillis: at.UnixMilli(), Status: 404, Reason: "job_not_found", Decision: "d0"},
 	}})
 	ts.Check(err)
+}
+
+// calls does what a filter does for calls of one subscription, which are spent at once and
+// have the ids call-1 and so on: calls SOCKET SUBSCRIPTION GRANTED REFUSED.
+func calls(ts *testscript.TestScript, neg bool, args []string) {
+	f := filter{socket: args[0]}
+	id, err := strconv.ParseUint(args[1], 10, 32)
+	ts.Check(err)
+	granted, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	refused, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	for i := range granted + refused {
+		a, err := f.call(uint32(id), i+1)
+		ts.Check(err)
+		if (a.Exhausted == nil) != (i < granted) || len(a.Limits) == 0 {
+			ts.Fatalf("call %d: %+v", i+1, a)
+		}
+	}
+}
+
+// explained waits until a denial is on record: explained ID STORE.
+func explained(ts *testscript.TestScript, neg bool, args []string) {
+	log, err := store.OpenLog(context.Background(), ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer log.Close()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		_, err := log.Explain(context.Background(), args[0])
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, store.ErrUnknown) || time.Now().After(deadline) {
+			ts.Fatalf("%s: %v", args[0], err)
+		}
+	}
 }
 
 func TestEveryReasonHasASentence(t *testing.T) {

@@ -25,6 +25,11 @@ var reasons = map[string]string{
 	"scope_unknown":     "The API stopped being open without a key while the request was on its way.",
 	"resource_missing":  "The filter did not name the resource that the operation requires; the filter and the sidecar may be of different releases.",
 
+	"rate_limited":        "The limit's amount was used within its window; what is used leaves the window by itself.",
+	"quota_exceeded":      "The quota of this period was used up.",
+	"concurrency_limited": "As many requests as the limit allows were under way at once.",
+	"ledger_unavailable":  "A limit applied of which the filter held nothing, and the ledger could not be asked; the sidecar's log says why.",
+
 	"no_snapshot":         "The filter had not heard from the sidecar yet.",
 	"snapshot_stale":      "The filter had not heard from the sidecar for longer than --max-stale.",
 	"sidecar_unavailable": "A new decision was needed, and the sidecar did not answer.",
@@ -32,10 +37,10 @@ var reasons = map[string]string{
 	"overloaded":          "Too many requests were waiting for the sidecar.",
 	"policy_moving":       "The policy kept changing while the request was asked for.",
 	"policy_unsupported":  "The policy reads a field that the filter does not know; the filter is older than the sidecar.",
+	"limit_unsupported":   "The policy returned a limit that the filter does not know; the filter is older than the sidecar.",
 	"policy_undefined":    "The policy gave no decision at all; the sidecar's log says why.",
 	"policy_type":         "The policy gave something that is no decision; the sidecar's log says what.",
 	"policy_timeout":      "The policy took too long to decide.",
-	"limits_unsupported":  "The policy returned limits, which this release does not enforce.",
 	"policy_error":        "The policy gave no usable decision; the sidecar's log says why.",
 	"internal_error":      "The filter failed. Please report this.",
 	"denied":              "The policy denied without a reason.",

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,14 +15,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tollgate/tollgate/internal/catalog"
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/admin"
+	"github.com/tollgate/tollgate/sidecar/database"
 	"github.com/tollgate/tollgate/sidecar/filterapi"
+	"github.com/tollgate/tollgate/sidecar/ledger"
 	"github.com/tollgate/tollgate/sidecar/policy"
 	"github.com/tollgate/tollgate/sidecar/secret"
 	"github.com/tollgate/tollgate/sidecar/store"
@@ -79,11 +78,13 @@ type serveConfig struct {
 	catalogFlags
 	catalog, store, socket string
 	xds                    string // folder; empty: no routes and clusters are written
+	admin                  string // socket; empty: none
 	metrics                string // address; empty: none
+	limitMetrics           int    // counters that are shown as metrics; 0: none
 	gateway, region        string
 	maxStale               time.Duration
 	watchTimeout           time.Duration // of the filters' long poll; 0: wire.WatchSeconds
-	busy                   time.Duration // see store.Options
+	busy                   time.Duration // see database.Config
 	log                    *slog.Logger
 	ready                  func(summary string) // called once filters are answered
 }
@@ -109,10 +110,12 @@ last good one stays. So it does with policies.`,
 	f := c.Flags()
 	s.register(f)
 	f.StringVar(&s.catalog, "catalog", "tollgate.yaml", "the catalog")
-	f.StringVar(&s.store, "store", defaultStore, "the store; created where it is missing")
+	f.StringVar(&s.store, "store", defaultStore, "the store: a SQLite file, created where it is missing, or a postgres:// URL; a password is better in PGPASSWORD than here, where `ps` shows it")
 	f.StringVar(&s.socket, "socket", ".tollgate/sidecar.sock", "the Unix socket for the filters")
+	f.StringVar(&s.admin, "admin", defaultAdmin, "the Unix socket for administration, which `tollgate limits` asks; empty: none")
 	f.StringVar(&s.xds, "xds", "", "folder for the routes and clusters that Envoy reads")
 	f.StringVar(&s.metrics, "metrics", "", "address for Prometheus metrics, like 127.0.0.1:9464")
+	f.IntVar(&s.limitMetrics, "limit-metrics", 1000, "how many limits' counters are shown as metrics; 0: none")
 	f.StringVar(&s.gateway, "gateway", "tollgate", "input.gateway.name for policies")
 	f.StringVar(&s.region, "region", "", "input.gateway.region for policies")
 	f.DurationVar(&s.maxStale, "max-stale", 5*time.Minute, "how long filters go on without this sidecar")
@@ -130,44 +133,30 @@ func serve(ctx context.Context, c serveConfig) error {
 	if err != nil {
 		return err
 	}
-	socket, err := filterapi.Listen(c.socket)
+	l, err := c.listen()
 	if err != nil {
 		return err
 	}
-	var metrics net.Listener
-	if c.metrics != "" {
-		if metrics, err = listen(c.metrics); err != nil {
-			return errors.Join(err, socket.Close())
-		}
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.server.Serve(ctx, socket) })
-	if metrics != nil {
-		g.Go(func() error { return serveMetrics(ctx, metrics, s.registry) })
-	}
-	g.Go(func() error { follow(ctx, c.catalog, seen, c.log, func() { s.reapply(ctx) }); return nil })
-	g.Go(func() error {
-		if err := s.engine.Watch(ctx, func() { s.refresh(ctx) }); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("following the policies: %w", err)
-		}
-		return nil
-	})
-	c.ready(fmt.Sprintf("tollgate: ready at %s, catalog %s, revision %s", c.socket, c.catalog, s.server.Revision()))
-	return g.Wait()
+	return s.run(ctx, l, seen)
 }
 
 // sidecar is what serve wires together.
 type sidecar struct {
 	serveConfig
 	options  catalog.Options
+	database *database.DB
 	store    *store.Store
 	engine   *policy.Engine
+	ledger   *ledger.Ledger
+	resets   chan struct{} // has an element while there is a reset to publish
 	server   *filterapi.Server
 	registry *prometheus.Registry
+
+	administration *admin.Server
 }
 
 func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
-	s := &sidecar{serveConfig: c, registry: prometheus.NewRegistry()}
+	s := &sidecar{serveConfig: c, registry: prometheus.NewRegistry(), resets: make(chan struct{}, 1)}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
 	if s.options, err = c.options(); err != nil {
@@ -177,23 +166,32 @@ func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
 		return nil, fmt.Errorf("--max-stale is at least %.0fs, not %s: while nothing changes, filters hear from the sidecar only every %ds",
 			leastStale.Seconds(), c.maxStale, wire.WatchSeconds)
 	}
-	if s.store, err = store.Open(ctx, c.store, store.Options{Busy: c.busy}); err != nil {
+	if c.limitMetrics < 0 {
+		return nil, fmt.Errorf("--limit-metrics is at least 0, not %d", c.limitMetrics)
+	}
+	if s.database, err = database.Open(ctx, database.Config{Source: c.store, Busy: c.busy}); err != nil {
 		return nil, err
+	}
+	if s.store, err = store.Open(ctx, s.database, store.Options{}); err != nil {
+		return nil, errors.Join(err, s.database.Close())
 	}
 	if s.engine, err = policy.Open(ctx, policy.Config{
 		Dir: c.policies, Bundle: c.bundle, Timeout: evaluation, Log: c.log,
 	}); err != nil {
-		return nil, errors.Join(err, s.store.Close())
+		return nil, errors.Join(err, s.database.Close())
+	}
+	if err := s.openLedger(ctx); err != nil {
+		return nil, errors.Join(err, s.database.Close())
 	}
 	s.server = filterapi.New(filterapi.Config{
-		Store: s.store, Policy: s.engine, Log: c.log, WatchTimeout: c.watchTimeout, Metrics: s.registry,
+		Store: s.store, Policy: s.engine, Ledger: s.ledger, Log: c.log, WatchTimeout: c.watchTimeout, Metrics: s.registry,
 		Gateway: wire.Gateway{Name: c.gateway, Region: c.region, MaxStaleSeconds: int(c.maxStale / time.Second)},
 	})
 	return s, nil
 }
 
 func (s *sidecar) close() {
-	if err := s.store.Close(); err != nil {
+	if err := s.database.Close(); err != nil {
 		s.log.Error("closing the store", "error", err)
 	}
 }
@@ -277,15 +275,4 @@ func (s *sidecar) persist(ctx context.Context, doing string, try func() error) {
 		case <-time.After(wait):
 		}
 	}
-}
-
-func serveMetrics(ctx context.Context, l net.Listener, r *prometheus.Registry) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{}))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
-	defer context.AfterFunc(ctx, func() { server.Close() })()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving metrics: %w", err)
-	}
-	return nil
 }

@@ -62,7 +62,10 @@ subscriptions:
   - {name: alice, developer: alice@example.org, product: Starter, primary_key: {file: alice.key}}
 `
 
-func startServe(t *testing.T) *served {
+func startServe(t *testing.T) *served { return startServeOn(t, "", catalogText) }
+
+// startServeOn starts a sidecar on a store, a file of its own for "".
+func startServeOn(t *testing.T, source, catalog string) *served {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tg") // t.TempDir is too long a path for a socket
 	if err != nil {
@@ -70,7 +73,11 @@ func startServe(t *testing.T) *served {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	s := &served{t: t, dir: dir, log: &syncBuffer{}}
-	s.write("tollgate.yaml", catalogText)
+	busy := time.Duration(0)
+	if source == "" {
+		source, busy = filepath.Join(dir, "s.db"), 20*time.Millisecond
+	}
+	s.write("tollgate.yaml", catalog)
 	s.write("alice.key", "first-key\n")
 	s.write("policies/more.rego", "package tollgate.access\n")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -78,8 +85,9 @@ func startServe(t *testing.T) *served {
 	go func() {
 		done <- serve(ctx, serveConfig{
 			catalogFlags: catalogFlags{policies: filepath.Join(dir, "policies")},
-			catalog:      filepath.Join(dir, "tollgate.yaml"), store: filepath.Join(dir, "s.db"), socket: filepath.Join(dir, "s.sock"),
-			xds: filepath.Join(dir, "xds"), metrics: "127.0.0.1:0", gateway: "g", maxStale: time.Minute, busy: 20 * time.Millisecond,
+			catalog:      filepath.Join(dir, "tollgate.yaml"), store: source, socket: filepath.Join(dir, "s.sock"),
+			admin: filepath.Join(dir, "a.sock"), limitMetrics: 10,
+			xds: filepath.Join(dir, "xds"), metrics: "127.0.0.1:0", gateway: "g", maxStale: time.Minute, busy: busy,
 			log: slog.New(slog.NewTextHandler(s.log, nil)), ready: func(summary string) { ready <- summary },
 		})
 	}()

@@ -103,6 +103,7 @@ func (d *demo) startGateway(ctx context.Context) error {
 			"--catalog", d.catalog,
 			"--store", d.layout.store,
 			"--socket", d.layout.sidecarSocket,
+			"--admin", d.layout.administration,
 			"--xds", d.layout.xds,
 			"--backend", demoAPI + "=" + d.backend(),
 			"--allow-backend", loopback,

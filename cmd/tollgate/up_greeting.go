@@ -21,6 +21,7 @@ func (d *demo) greet(after time.Duration) {
 	d.say("storage", storage)
 	d.say("catalog", d.catalog+" (edit it: it is applied at once)")
 	d.say("logs", filepath.Join(d.layout.dir, "*.log"))
+	d.say("limits", "what is used of them: "+shellQuote(self())+" limits --admin "+shellQuote(d.layout.administration))
 	d.say("keys", d.layout.env+" (load it with: . "+shellQuote(d.layout.env)+")")
 	fmt.Fprintf(d.out, "\nTry it from another shell:\n\n%s\n\n", d.curl())
 }

@@ -24,6 +24,7 @@ const (
 type layout struct {
 	dir, lock, keys, env, store, xds, blobs     string
 	bootstrap, sidecarSocket, adminSocket       string
+	administration                              string // the sidecar's; adminSocket is Envoy's
 	accessLog, envoyLog, sidecarLog, backendLog string
 }
 
@@ -39,7 +40,8 @@ func newLayout(root, dir string) layout {
 		dir: dir, lock: in("lock"), keys: in("keys.json"), env: in("demo.env"), store: in("tollgate.db"),
 		xds: in("xds"), blobs: in("blobs"),
 		bootstrap: in("envoy.yaml"), sidecarSocket: in("sidecar.sock"), adminSocket: in("admin.sock"),
-		accessLog: in("access.log"), envoyLog: in("envoy.log"), sidecarLog: in("sidecar.log"), backendLog: in("backend.log"),
+		administration: in(filepath.Base(defaultAdmin)),
+		accessLog:      in("access.log"), envoyLog: in("envoy.log"), sidecarLog: in("sidecar.log"), backendLog: in("backend.log"),
 	}
 }
 

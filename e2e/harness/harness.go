@@ -8,7 +8,6 @@ package harness
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -20,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tollgate/tollgate/cmd/process"
 	"github.com/tollgate/tollgate/emulator"
 	"github.com/tollgate/tollgate/emulator/azurite"
 	"github.com/tollgate/tollgate/sidecar/bootstrap"
@@ -55,6 +53,16 @@ type Options struct {
 	Unready bool
 	// Concurrency is Envoy's number of workers; 0: two.
 	Concurrency int
+	// Emulated are the names of the APIs that go to the emulator; nil: the demo's. Nothing
+	// goes there where Backends is not nil.
+	Emulated []string
+	// Store is a postgres:// URL in the place of a SQLite file in the gateway's folder.
+	Store string
+	// Beside is a gateway whose keys and backend this one has as well. With the same Store
+	// and Catalog they are two doors of one house.
+	Beside *Gateway
+	// Serve is added to the arguments of the sidecar.
+	Serve []string
 }
 
 // Gateway is what Start started.
@@ -75,11 +83,8 @@ type Gateway struct {
 	options Options
 	root    string
 	port    int
-	running *running
+	running *running // shared by the copies that For makes
 }
-
-// running is shared by the copies that For makes.
-type running struct{ sidecar, envoy *process.Process }
 
 // For returns the same gateway for a subtest, which fails instead of its parent.
 func (g *Gateway) For(t *testing.T) *Gateway {
@@ -132,14 +137,18 @@ func Start(t *testing.T, o Options) *Gateway {
 	g.Catalog = filepath.Join(g.Dir, "tollgate.yaml")
 	t.Cleanup(g.report)
 	g.startStorage()
-	g.startBackend()
+	if o.Beside != nil {
+		g.Keys, g.Backend, g.BackendURL = o.Beside.Keys, o.Beside.Backend, o.Beside.BackendURL
+	} else {
+		g.startBackend()
+	}
 	if o.Catalog == "" {
 		o.Catalog = DemoCatalog(t)
 	}
 	g.WriteCatalog(o.Catalog)
 	g.Faults = newFaults(t, g.path("faults.sock"), g.path("sidecar.sock"))
 	g.StartSidecar()
-	g.startEnvoy()
+	g.StartEnvoy()
 	if o.Unready {
 		g.Eventually(readyWithin, "Envoy listens", func() bool { return dials("tcp", g.address()) })
 	} else {
@@ -190,53 +199,6 @@ func (g *Gateway) startBackend() {
 	g.owner.Cleanup(func() { server.CloseClientConnections(); server.Close(); backend.Close() })
 }
 
-// StartSidecar starts the sidecar, for the first time or after it has ended, and returns
-// when it has written Envoy's routes and listens.
-func (g *Gateway) StartSidecar() {
-	g.t.Helper()
-	args := []string{"serve", "--catalog", g.Catalog, "--store", g.path("tollgate.db"),
-		"--socket", g.path("sidecar.sock"), "--xds", g.path("xds"), "--allow-backend", loopback}
-	if g.options.Policies != "" {
-		args = append(args, "--policies", g.options.Policies)
-	}
-	backends := g.options.Backends
-	if backends == nil {
-		backends = map[string]string{DemoAPI: g.BackendURL}
-	}
-	for name, url := range backends {
-		args = append(args, "--backend", name+"="+url)
-	}
-	g.running.sidecar = g.start(process.Program{Name: "the sidecar", Path: Binary(g.t), Args: args,
-		Env: append(append(os.Environ(), g.Keys.env()...), g.options.Env...), Log: g.nextLog("sidecar")})
-	g.Eventually(readyWithin, "the sidecar listens", func() bool {
-		g.alive(g.running.sidecar)
-		return exists(g.path("xds/routes.yaml")) && dials("unix", g.path("sidecar.sock"))
-	})
-}
-
-// KillSidecar ends the sidecar as a crash would.
-func (g *Gateway) KillSidecar() { g.running.sidecar.Kill() }
-
-// StopSidecar ends the sidecar as its user would.
-func (g *Gateway) StopSidecar() { g.running.sidecar.Stop(10 * time.Second) }
-
-func (g *Gateway) startEnvoy() {
-	g.t.Helper()
-	var err error
-	if g.port, err = process.Port(loopback, 0); err != nil {
-		g.t.Fatal(err)
-	}
-	g.URL = "http://" + g.address()
-	g.writeBootstrap()
-	workers := g.options.Concurrency
-	if workers == 0 {
-		workers = 2
-	}
-	g.running.envoy = g.start(process.Program{Name: "Envoy", Path: Envoy(g.t), Log: g.nextLog("envoy"), Args: []string{
-		"--config-path", g.path("envoy.yaml"), "--concurrency", strconv.Itoa(workers), "--log-level", "info",
-		"--disable-hot-restart", "--file-flush-interval-msec", "20"}})
-}
-
 func (g *Gateway) writeBootstrap() {
 	g.t.Helper()
 	template, err := os.ReadFile(filepath.Join(g.root, "envoy.yaml"))
@@ -254,35 +216,6 @@ func (g *Gateway) writeBootstrap() {
 		g.t.Fatal(err)
 	}
 	g.write("envoy.yaml", filled)
-}
-
-func (g *Gateway) start(p process.Program) *process.Process {
-	g.t.Helper()
-	started, err := process.Start(p)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	g.owner.Cleanup(func() { started.Stop(10 * time.Second) })
-	return started
-}
-
-// nextLog keeps the log of an earlier process of that name: sidecar.1.log, sidecar.2.log.
-func (g *Gateway) nextLog(name string) string {
-	for i := 1; ; i++ {
-		if file := g.path(fmt.Sprintf("%s.%d.log", name, i)); !exists(file) {
-			return file
-		}
-	}
-}
-
-// alive fails the test when a process has ended that should run.
-func (g *Gateway) alive(p *process.Process) {
-	g.t.Helper()
-	select {
-	case <-p.Done():
-		g.t.Fatalf("%s ended (%v): %s", p.Name, p.Err(), process.LastLine(p.Log))
-	default:
-	}
 }
 
 // AwaitReady waits until the gateway has answered ready many times in a row, on connections

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -18,13 +17,22 @@ import (
 // maxAsks bounds one batch.
 const maxAsks = 256
 
+// answered is an answer on its way, with the question that it answers.
+type answered struct {
+	wire.Answer
+	question question
+	outcome  string
+}
+
 // decide answers each ask by itself: one that cannot be decided does not spoil the others.
+// The policy comes first, limits after it and only where it allows: what is denied spends
+// nothing.
 func (s *Server) decide(ctx context.Context, r *wire.DecideRequest) (any, error) {
 	if err := checkVersion(r.Version); err != nil {
 		return nil, err
 	}
-	if len(r.Asks) == 0 || len(r.Asks) > maxAsks {
-		return nil, invalid("bad_asks", fmt.Sprintf("a request has 1 to %d asks", maxAsks))
+	if err := checkBatch(r); err != nil {
+		return nil, err
 	}
 	st := s.state.Load()
 	if st == nil {
@@ -33,31 +41,40 @@ func (s *Server) decide(ctx context.Context, r *wire.DecideRequest) (any, error)
 	if r.Store != st.revision.Store {
 		return nil, errOtherStore
 	}
-	reply := wire.DecideReply{Version: r.Version, Answers: make([]wire.Answer, len(r.Asks))}
+	answers := make([]answered, len(r.Asks))
 	for i := range r.Asks {
 		began := time.Now()
-		var outcome string
-		reply.Answers[i], outcome = s.answer(ctx, st.view, &r.Asks[i])
+		a := &answers[i]
+		a.Answer, a.outcome = s.answer(ctx, st.view, &r.Asks[i], &a.question)
 		s.metrics.seconds.Observe(time.Since(began).Seconds())
-		s.metrics.asks.WithLabelValues(outcome).Inc()
+	}
+	settled, err := s.settle(ctx, r, answers)
+	if err != nil {
+		return nil, err
+	}
+	reply := wire.DecideReply{Version: r.Version, Answers: make([]wire.Answer, len(r.Asks)), Settled: settled}
+	for i := range answers {
+		reply.Answers[i] = answers[i].Answer
+		s.metrics.asks.WithLabelValues(answers[i].outcome).Inc()
 	}
 	return reply, nil
 }
 
-// answer decides one ask. What it was made under is in the answer: the filter keeps it only
-// while it holds the same.
-func (s *Server) answer(ctx context.Context, v *view, ask *wire.Ask) (wire.Answer, string) {
+// answer decides one ask; q becomes its question. What it was made under is in the answer:
+// the filter keeps it only while it holds the same.
+func (s *Server) answer(ctx context.Context, v *view, ask *wire.Ask, q *question) (wire.Answer, string) {
+	q.ask = ask
 	if current := s.policy.Policy(); ask.Policy != current.Revision {
 		return stale(current)
 	}
-	q, why := v.resolve(ask)
-	if why != nil {
-		return s.undecided(q, why.code, why.status, why.text)
+	var why *fault
+	if *q, why = v.resolve(ask); why != nil {
+		return s.undecided(*q, why.code, why.status, why.text)
 	}
-	in, err := s.input(ctx, q)
+	in, err := s.input(ctx, *q)
 	if err != nil {
 		s.log.Error("deciding", "error", err)
-		return s.undecided(q, errStoreUnavailable.code, errStoreUnavailable.status, "")
+		return s.undecided(*q, errStoreUnavailable.code, errStoreUnavailable.status, "")
 	}
 	d, err := s.policy.Decide(ctx, in)
 	var broken *policy.Error
@@ -66,12 +83,12 @@ func (s *Server) answer(ctx context.Context, v *view, ask *wire.Ask) (wire.Answe
 		return stale(s.policy.Policy())
 	case errors.As(err, &broken):
 		s.log.Error("deciding", "code", broken.Code, "error", broken.Err, "api", q.api.Name, "operation", q.operation.Name)
-		return s.undecided(q, broken.Code, http.StatusInternalServerError, broken.Err.Error())
+		return s.undecided(*q, broken.Code, http.StatusInternalServerError, broken.Err.Error())
 	case err != nil:
 		s.log.Error("deciding", "error", err)
-		return s.undecided(q, policy.CodeError, http.StatusInternalServerError, "")
+		return s.undecided(*q, policy.CodeError, http.StatusInternalServerError, "")
 	}
-	a, outcome := s.decided(q, in, d)
+	a, outcome := s.decided(*q, in, d)
 	if d.Policy != v.policy {
 		a.TTLMillis = 0 // the policy has moved on, and what it knows of the catalog: v is to follow
 	}
@@ -114,6 +131,7 @@ func (s *Server) input(ctx context.Context, q question) (policy.Input, error) {
 func subscription(sub *store.Subscription, now time.Time) *policy.Subscription {
 	p := &policy.Subscription{
 		ID: sub.ID, Name: sub.Name, State: store.StateName(stateAt(sub, now)),
+		StartedAt:  sub.Started,
 		Scope:      policy.Scope{Kind: string(sub.Scope.Kind), Name: sub.Scope.Name},
 		Attributes: sub.Attributes,
 		Developer:  policy.Developer{Email: sub.Developer.Email, Name: sub.Developer.Name, Groups: sub.Developer.Groups},
@@ -127,7 +145,7 @@ func subscription(sub *store.Subscription, now time.Time) *policy.Subscription {
 // decided turns a decision into an answer, and has a deny recorded.
 func (s *Server) decided(q question, in policy.Input, d policy.Decision) (wire.Answer, string) {
 	a := wire.Answer{
-		Decision: newID(), Allow: d.Allow, Reasons: d.Reasons, Request: d.Request, Response: d.Response,
+		Decision: newID(), Allow: d.Allow, Reasons: d.Reasons, Request: d.Request, Response: d.Response, Limits: d.Limits,
 		TTLMillis: max(0, d.TTL.Milliseconds()), Policy: d.Policy, SubscriptionRevision: q.revision(),
 	}
 	if !d.ValidUntil.IsZero() {

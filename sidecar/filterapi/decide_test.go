@@ -119,7 +119,7 @@ func TestABatchIsAnsweredInOrder(t *testing.T) {
 		}
 	}
 	for n, want := range map[int]int{0: http.StatusBadRequest, 257: http.StatusBadRequest} {
-		if status, _ := s.call(http.MethodPost, wire.PathDecide, wire.DecideRequest{Version: wire.Version, Store: s.store.ID(), Asks: make([]wire.Ask, n)}, nil); status != want {
+		if status, _ := s.call(http.MethodPost, wire.PathDecide, wire.DecideRequest{Version: wire.Version, Store: s.store.ID(), VM: "vm1", Asks: make([]wire.Ask, n)}, nil); status != want {
 			t.Errorf("%d asks: status %d, want %d", n, status, want)
 		}
 	}
@@ -147,20 +147,29 @@ func TestAPolicyThatGivesNoDecisionDenies(t *testing.T) {
 
 func (s *sidecar) explained(id string) store.Explanation {
 	s.t.Helper()
-	log, err := store.OpenLog(filepath.Join(s.dir, "s.db"))
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if found := s.explanations(id); len(found) > 0 {
+			return found[0]
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s is not on record", id)
+		}
+	}
+}
+
+// explanations are none where nothing is on record.
+func (s *sidecar) explanations(id string) []store.Explanation {
+	s.t.Helper()
+	log, err := store.OpenLog(context.Background(), filepath.Join(s.dir, "s.db"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		found, err := log.Explain(context.Background(), id)
-		if err == nil {
-			return found[0]
-		}
-		if !errors.Is(err, store.ErrUnknown) || time.Now().After(deadline) {
-			s.t.Fatalf("explaining %s: %v", id, err)
-		}
+	found, err := log.Explain(context.Background(), id)
+	if err != nil && !errors.Is(err, store.ErrUnknown) {
+		s.t.Fatalf("explaining %s: %v", id, err)
 	}
+	return found
 }
 
 func TestADenyIsExplained(t *testing.T) {
@@ -190,18 +199,18 @@ func TestADenyIsExplained(t *testing.T) {
 
 // slow holds every record back until it is released.
 type slow struct {
-	filterapi.Ledger
+	filterapi.Store
 	release chan struct{}
 }
 
 func (s slow) Record(ctx context.Context, d []store.Decision) error {
 	<-s.release
-	return s.Ledger.Record(ctx, d)
+	return s.Store.Record(ctx, d)
 }
 
 func TestDeniesAreOnRecordWhenServeReturns(t *testing.T) {
 	release := make(chan struct{})
-	s := start(t, options{wrap: func(l filterapi.Ledger) filterapi.Ledger { return slow{l, release} }})
+	s := start(t, options{wrap: func(l filterapi.Store) filterapi.Store { return slow{l, release} }})
 	s.apply(demo())
 	var answers []wire.Answer
 	for range 4 {
@@ -248,7 +257,7 @@ func TestPolicyReloadMakesAsksStale(t *testing.T) {
 }
 
 // broken is a store that cannot be read or written.
-type broken struct{ filterapi.Ledger }
+type broken struct{ filterapi.Store }
 
 var errBroken = errors.New("disk I/O error")
 
@@ -262,7 +271,7 @@ func (broken) TakeUsage(context.Context, wire.UsageReport) (bool, error) {
 }
 
 func TestABrokenStoreDeniesAndSaysWhenToComeBack(t *testing.T) {
-	s := start(t, options{wrap: func(l filterapi.Ledger) filterapi.Ledger { return broken{l} }})
+	s := start(t, options{wrap: func(l filterapi.Store) filterapi.Store { return broken{l} }})
 	s.apply(demo())
 	answers := s.decide(wire.Ask{Subscription: 1, API: "Demo", Operation: "Status", Resource: job("j")}, wire.Ask{Subscription: 1, API: "Demo", Operation: "Execute"})
 	if a := answers[0]; a.Allow || a.Error != "store_unavailable" || a.Status != 503 || a.TTLMillis != 0 {

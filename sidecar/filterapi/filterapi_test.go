@@ -22,7 +22,9 @@ import (
 
 	"github.com/tollgate/tollgate/internal/catalog"
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database"
 	"github.com/tollgate/tollgate/sidecar/filterapi"
+	"github.com/tollgate/tollgate/sidecar/ledger"
 	"github.com/tollgate/tollgate/sidecar/policy"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
@@ -39,15 +41,17 @@ const (
 
 // sidecar is a server on a real socket, with a real store and the real policies.
 type sidecar struct {
-	t       testing.TB
-	dir     string
-	store   *store.Store
-	engine  *policy.Engine
-	server  *filterapi.Server
-	client  *http.Client
-	metrics *prometheus.Registry
-	log     *lockedBuffer
-	stop    func() error
+	t        testing.TB
+	dir      string
+	database *database.DB
+	store    *store.Store
+	ledger   *ledger.Ledger
+	engine   *policy.Engine
+	server   *filterapi.Server
+	client   *http.Client
+	metrics  *prometheus.Registry
+	log      *lockedBuffer
+	stop     func() error
 
 	mu  sync.Mutex
 	now time.Time
@@ -87,7 +91,7 @@ func (s *sidecar) setClock(now time.Time) {
 type options struct {
 	watchTimeout time.Duration
 	policies     map[string]string // files of the author's folder
-	wrap         func(filterapi.Ledger) filterapi.Ledger
+	wrap         func(filterapi.Store) filterapi.Store
 }
 
 func start(t testing.TB, o options) *sidecar {
@@ -100,7 +104,10 @@ func start(t testing.TB, o options) *sidecar {
 	s := &sidecar{t: t, dir: dir, metrics: prometheus.NewRegistry(), log: &lockedBuffer{}, now: time.Unix(1_900_000_000, 0)}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	ctx := context.Background()
-	if s.store, err = store.Open(ctx, filepath.Join(dir, "s.db"), store.Options{Now: s.clock}); err != nil {
+	if s.database, err = database.Open(ctx, database.Config{Source: filepath.Join(dir, "s.db"), Busy: 50 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	if s.store, err = store.Open(ctx, s.database, store.Options{Now: s.clock}); err != nil {
 		t.Fatal(err)
 	}
 	policies := ""
@@ -110,14 +117,22 @@ func start(t testing.TB, o options) *sidecar {
 			s.writePolicy(name, text)
 		}
 	}
+	begin := s.clock()
+	if s.ledger, err = ledger.Open(ctx, s.database, ledger.Options{
+		Log: log, Now: s.clock, Monotonic: func() time.Duration { return s.clock().Sub(begin) },
+		OnReset: func() { go func() { _ = s.server.Refresh(ctx) }() }, // a watch tells
+		OnEvent: func(e ledger.Event) { s.server.Reached(e) },
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if s.engine, err = policy.Open(ctx, policy.Config{Dir: policies, Timeout: 10 * time.Second, Log: log}); err != nil {
 		t.Fatal(err)
 	}
-	var ledger filterapi.Ledger = s.store
+	var kept filterapi.Store = s.store
 	if o.wrap != nil {
-		ledger = o.wrap(ledger)
+		kept = o.wrap(kept)
 	}
-	s.server = filterapi.New(filterapi.Config{Store: ledger, Policy: s.engine, Log: log, Now: s.clock, WatchTimeout: o.watchTimeout,
+	s.server = filterapi.New(filterapi.Config{Store: kept, Policy: s.engine, Ledger: s.ledger, Log: log, Now: s.clock, WatchTimeout: o.watchTimeout,
 		Metrics: s.metrics, Gateway: wire.Gateway{Name: "g", Region: "eu", MaxStaleSeconds: 300}})
 	socket := filepath.Join(dir, "run", "s.sock")
 	l, err := filterapi.Listen(socket)
@@ -129,13 +144,19 @@ func start(t testing.TB, o options) *sidecar {
 	}, MaxIdleConnsPerHost: 64}
 	s.client = &http.Client{Transport: transport}
 	serving, cancel := context.WithCancel(ctx)
-	served := make(chan error, 1)
+	counting, uncount := context.WithCancel(ctx)
+	served, counted := make(chan error, 1), make(chan error, 1)
 	go func() { served <- s.server.Serve(serving, l) }()
+	go func() { counted <- s.ledger.Run(counting) }()
 	s.stop = sync.OnceValue(func() error {
 		cancel()
 		err := <-served
+		uncount()
+		if ended := <-counted; !errors.Is(ended, context.Canceled) {
+			err = errors.Join(err, ended)
+		}
 		transport.CloseIdleConnections()
-		return errors.Join(err, s.store.Close())
+		return errors.Join(err, s.database.Close())
 	})
 	t.Cleanup(func() {
 		if err := s.stop(); err != nil {
@@ -229,7 +250,7 @@ func (s *sidecar) decide(asks ...wire.Ask) []wire.Answer {
 		}
 	}
 	var reply wire.DecideReply
-	if status, _ := s.call(http.MethodPost, wire.PathDecide, wire.DecideRequest{Version: wire.Version, Store: s.store.ID(), Asks: asks}, &reply); status != http.StatusOK {
+	if status, _ := s.call(http.MethodPost, wire.PathDecide, wire.DecideRequest{Version: wire.Version, Store: s.store.ID(), VM: "vm1", Asks: asks}, &reply); status != http.StatusOK {
 		s.t.Fatalf("decide: status %d", status)
 	}
 	if len(reply.Answers) != len(asks) || reply.Version != wire.Version {

@@ -1,6 +1,10 @@
 package filterapi
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tollgate/tollgate/internal/wire"
+)
 
 // Outcomes of an ask, as the label of tollgate_decide_total.
 const (
@@ -8,6 +12,13 @@ const (
 	outcomeDeny  = "deny"
 	outcomeStale = "stale"
 	outcomeError = "error"
+)
+
+// Outcomes of a take, as the label of tollgate_takes_total.
+const (
+	takeGranted     = "granted"
+	takeExhausted   = "exhausted"
+	takeUnavailable = "unavailable"
 )
 
 // metrics carry no name of a subscription, an API or a client: their labels are few and fixed.
@@ -21,6 +32,14 @@ type metrics struct {
 	denials       prometheus.Counter
 	unreported    prometheus.Counter
 	unrecorded    prometheus.Counter
+
+	takes           *prometheus.CounterVec // outcome
+	units           *prometheus.CounterVec // unit
+	settlements     prometheus.Counter
+	abandoned       prometheus.Counter
+	ledgerSeconds   prometheus.Histogram
+	ledgerAvailable prometheus.Gauge
+	events          *prometheus.CounterVec // percent
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -42,13 +61,36 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		unreported: prometheus.NewCounter(prometheus.CounterOpts{Name: "tollgate_filter_denials_unreported_total",
 			Help: "Denials that filters counted but could not report one by one."}),
 		unrecorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "tollgate_decisions_unrecorded_total",
-			Help: "Denies of policies that could not be put on record for tollgate explain."}),
+			Help: "Denies that could not be put on record for tollgate explain."}),
+
+		takes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tollgate_takes_total",
+			Help: "Leases that filters asked for, one per request's limits, by outcome."}, []string{"outcome"}),
+		units: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tollgate_units_granted_total",
+			Help: "Units leased to filters, by unit; unused ones come back."}, []string{"unit"}),
+		settlements: prometheus.NewCounter(prometheus.CounterOpts{Name: "tollgate_settlements_total",
+			Help: "Settlements of leases that the ledger took, repetitions included."}),
+		abandoned: prometheus.NewCounter(prometheus.CounterOpts{Name: "tollgate_takes_abandoned_total",
+			Help: "Takes that filters gave up, repetitions included."}),
+		ledgerSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "tollgate_ledger_seconds",
+			Help: "Time for one message's takes and settlements.", Buckets: prometheus.ExponentialBuckets(100e-6, 2, 16)}),
+		ledgerAvailable: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tollgate_ledger_available",
+			Help: "1 while the ledger answers, 0 while requests that need a lease are refused."}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tollgate_limit_events_total",
+			Help: "Limits that reached a part of their amount, by percent."}, []string{"percent"}),
+	}
+	m.ledgerAvailable.Set(1)
+	for _, o := range []string{takeGranted, takeExhausted, takeUnavailable} {
+		m.takes.WithLabelValues(o)
+	}
+	for _, u := range []wire.LimitUnit{wire.UnitCalls, wire.UnitBytes, wire.UnitRows} {
+		m.units.WithLabelValues(string(u))
 	}
 	for _, o := range []string{outcomeAllow, outcomeDeny, outcomeStale, outcomeError} {
 		m.asks.WithLabelValues(o)
 	}
 	if r != nil {
-		r.MustRegister(m.asks, m.seconds, m.calls, m.watches, m.revision, m.subscriptions, m.denials, m.unreported, m.unrecorded)
+		r.MustRegister(m.asks, m.seconds, m.calls, m.watches, m.revision, m.subscriptions, m.denials, m.unreported, m.unrecorded,
+			m.takes, m.units, m.settlements, m.abandoned, m.ledgerSeconds, m.ledgerAvailable, m.events)
 	}
 	return m
 }

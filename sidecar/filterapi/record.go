@@ -70,9 +70,14 @@ func (s *Server) writeRecords(ctx context.Context, first record) {
 	for len(batch) < recordBatch && len(s.records) > 0 { // this goroutine alone receives
 		batch = append(batch, s.explained(ctx, <-s.records))
 	}
-	if err := s.store.Record(ctx, batch); err != nil {
+	err := s.store.Record(ctx, batch)
+	if err != nil {
 		s.metrics.unrecorded.Add(float64(len(batch)))
-		s.log.Error("recording denials", "count", len(batch), "error", err)
+	}
+	if changed := s.recordOutage.changed(s.now(), err); changed && err != nil {
+		s.log.Error("recording denials failed: they are counted only, until the store can be written", "error", err)
+	} else if changed {
+		s.log.Info("denials are recorded again")
 	}
 }
 

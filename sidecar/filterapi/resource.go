@@ -97,7 +97,7 @@ func (s *Server) usage(ctx context.Context, r *wire.UsageReport) (any, error) {
 	for i := range r.Denials {
 		d := &r.Denials[i]
 		d.Call, d.Decision, d.Reason = clean(d.Call), clean(d.Decision), reasonCode(d.Reason)
-		d.API, d.Operation = cut(d.API), cut(d.Operation)
+		d.API, d.Operation, d.Limit = cut(d.API), cut(d.Operation), cut(d.Limit)
 	}
 	first, err := s.store.TakeUsage(ctx, *r)
 	if err != nil {

@@ -81,7 +81,7 @@ func TestUsageIsTakenOnce(t *testing.T) {
 func TestWhatIsNotAMessageIsRefused(t *testing.T) {
 	s := start(t, options{})
 	s.apply(demo())
-	ask := `{"version":1,"store":"` + s.store.ID() + `","asks":[{"policy":"` + s.engine.Policy().Revision + `","subscription":1,"api":"Demo","operation":"Execute"}]`
+	ask := `{"version":1,"vm":"a","store":"` + s.store.ID() + `","asks":[{"policy":"` + s.engine.Policy().Revision + `","subscription":1,"api":"Demo","operation":"Execute"}]`
 	for name, tc := range map[string]struct {
 		method, path string
 		send         any

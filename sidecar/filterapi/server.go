@@ -1,10 +1,11 @@
 // Package filterapi answers filters: the messages of internal/wire over HTTP/1.1 on a Unix
-// socket. It hands out snapshots as they change, has the policy decide, and keeps the owners
-// of resources and the reasons of denials in the store. It evaluates no policy itself and
-// reads no secret.
+// socket. It hands out snapshots as they change, has the policy decide and the ledger grant,
+// and keeps the owners of resources and the reasons of denials in the store. It evaluates no
+// policy itself, counts nothing and reads no secret.
 //
 // What decide needs of a subscription is in memory; it touches the store for the owner of a
-// resource and, after the answer, for the record of a deny.
+// resource and, after the answer, for the record of a deny, and the ledger once per message
+// that needs a lease or settles one.
 package filterapi
 
 import (
@@ -34,8 +35,8 @@ const PathReady = "/v1/ready"
 // pruneEvery is how often the record of denials is cut to its bounds.
 const pruneEvery = time.Minute
 
-// Ledger is what the server keeps for good; *store.Store is one.
-type Ledger interface {
+// Store is what the server keeps for good; *store.Store is one.
+type Store interface {
 	Pepper() []byte
 	Subscriptions(context.Context) ([]store.Subscription, error)
 	Revise(ctx context.Context, content [32]byte) (wire.Revision, error)
@@ -56,8 +57,10 @@ type Policy interface {
 
 // Config is what a Server is made of. Store and Policy are needed.
 type Config struct {
-	Store   Ledger
-	Policy  Policy
+	Store  Store
+	Policy Policy
+	// Ledger grants leases; without one, whatever needs a lease is refused.
+	Ledger  Ledger
 	Gateway wire.Gateway
 	// Log is slog.Default() unless given, Now time.Now.
 	Log *slog.Logger
@@ -70,8 +73,9 @@ type Config struct {
 
 // Server answers filters. Until the first Publish it is not ready and answers 503.
 type Server struct {
-	store        Ledger
+	store        Store
 	policy       Policy
+	ledger       Ledger
 	gateway      wire.Gateway
 	log          *slog.Logger
 	now          func() time.Time
@@ -79,6 +83,8 @@ type Server struct {
 	metrics      *metrics
 	records      chan record
 	explaining   *rate.Limiter
+	ledgerOutage outage
+	recordOutage outage
 	closing      chan struct{} // closed when Serve ends: releases the watches
 
 	publishing sync.Mutex // guards catalog and the order of states
@@ -96,7 +102,7 @@ type state struct {
 
 // New makes a Server. It answers through Serve, or through Handler in tests.
 func New(c Config) *Server {
-	s := &Server{store: c.Store, policy: c.Policy, gateway: c.Gateway, log: c.Log, now: c.Now, watchTimeout: c.WatchTimeout,
+	s := &Server{store: c.Store, policy: c.Policy, ledger: c.Ledger, gateway: c.Gateway, log: c.Log, now: c.Now, watchTimeout: c.WatchTimeout,
 		metrics: newMetrics(c.Metrics), records: make(chan record, maxRecords), explaining: rate.NewLimiter(explainRate, explainBurst), closing: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
@@ -123,8 +129,8 @@ func (s *Server) Publish(ctx context.Context, c Catalog) error {
 	return nil
 }
 
-// Refresh publishes the catalog of the last Publish again: the policy or the subscriptions
-// have moved. Before the first Publish it does nothing.
+// Refresh publishes the catalog of the last Publish again: the policy, the subscriptions or
+// the ledger's count of resets have moved. Before the first Publish it does nothing.
 func (s *Server) Refresh(ctx context.Context) error {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -151,6 +157,9 @@ func (s *Server) publish(ctx context.Context, c Catalog) error {
 		return err
 	}
 	p := parts{catalog: c, subscriptions: subscriptions, policy: s.policy.Policy(), gateway: s.gateway, pepper: s.store.Pepper()}
+	if s.ledger != nil {
+		p.resets = s.ledger.Resets()
+	}
 	snapshot, err := p.snapshot()
 	if err != nil {
 		return err

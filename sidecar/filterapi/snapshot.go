@@ -26,6 +26,7 @@ type parts struct {
 	policy        wire.Policy
 	gateway       wire.Gateway
 	pepper        []byte
+	resets        uint64
 }
 
 // snapshot builds the filter's view of p. The same parts give the same snapshot.
@@ -50,7 +51,8 @@ func (p parts) snapshot() (*wire.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire.Snapshot{Version: wire.Version, Gateway: p.gateway, Pepper: p.pepper, Policy: p.policy, APIs: apis, Scopes: scopes.list, Keys: keys}, nil
+	return &wire.Snapshot{Version: wire.Version, Gateway: p.gateway, Pepper: p.pepper, Policy: p.policy, APIs: apis, Scopes: scopes.list, Keys: keys,
+		Resets: p.resets}, nil
 }
 
 func (p parts) apis() ([]wire.API, error) {

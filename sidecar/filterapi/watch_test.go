@@ -19,7 +19,7 @@ func TestNotReadyBeforeTheFirstPublish(t *testing.T) {
 	for path, send := range map[string]any{
 		filterapi.PathReady: nil,
 		watchPath(""):       nil,
-		wire.PathDecide:     wire.DecideRequest{Version: wire.Version, Asks: make([]wire.Ask, 1)},
+		wire.PathDecide:     wire.DecideRequest{Version: wire.Version, VM: "vm1", Asks: make([]wire.Ask, 1)},
 		wire.PathResources:  wire.ResourceRequest{Version: wire.Version, Call: "c", Resource: wire.Resource{Kind: "job"}},
 	} {
 		method := http.MethodGet

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/tollgate/tollgate/sidecar/filterapi"
+)
+
+// listeners are where a sidecar is asked; admin and metrics may be nil.
+type listeners struct{ filters, admin, metrics net.Listener }
+
+// listen opens them all, or none.
+func (c serveConfig) listen() (l listeners, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+			l = listeners{}
+		}
+	}()
+	if l.filters, err = filterapi.Listen(c.socket); err != nil {
+		return l, err
+	}
+	if c.admin != "" {
+		if l.admin, err = filterapi.Listen(c.admin); err != nil {
+			return l, fmt.Errorf("%w (--admin; empty: none)", err)
+		}
+	}
+	if c.metrics != "" {
+		l.metrics, err = listen(c.metrics)
+	}
+	return l, err
+}
+
+func (l listeners) close() error {
+	var errs []error
+	for _, one := range []net.Listener{l.filters, l.admin, l.metrics} {
+		if one != nil {
+			errs = append(errs, one.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
