@@ -34,6 +34,13 @@ test: go envoy-or-name postgres-or-name azurite build ## Run every test
 	$(GO) test $$($(GO) list ./... | grep -v '/e2e')
 	$(GO) test -count=1 ./e2e/...
 
+# How long each of its scenes lasts, at least.
+TORTURE := 10m
+
+.PHONY: torture
+torture: go envoy-or-name postgres-or-name build ## Kill gateways for half an hour and count what they let pass
+	$(GO) test -count=1 -timeout=0 ./e2e/torture -v -torture.duration=$(TORTURE)
+
 .PHONY: check
 check: go ## Check formatting, lint, policies and known vulnerabilities; the tree stays as it is
 	@before="$$(git status --porcelain)"; \

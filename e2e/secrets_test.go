@@ -49,6 +49,7 @@ func TestSecretsAreFoundNowhere(t *testing.T) {
 		}
 	}
 	everyPlace()
+	starter(t, g, planted)
 	submit(g, good)
 	for name, fault := range map[string]harness.Fault{"error": harness.Answer(500, ""), "garbage": harness.Garbage(), "hangs up": harness.HangUp()} {
 		g.Faults.Set(wire.PathDecide, fault)
@@ -57,6 +58,7 @@ func TestSecretsAreFoundNowhere(t *testing.T) {
 		post(path+"&x="+planted, harness.KeyHeader+": "+good, "X-Deny: "+name)
 		submit(g, good)
 	}
+	g.Limits("demo-starter", "--reset")
 	g.KillSidecar()
 	everyPlace()
 	g.Faults.Clear()
@@ -72,4 +74,17 @@ func TestSecretsAreFoundNowhere(t *testing.T) {
 	for _, leak := range g.Leaks(planted) {
 		t.Error(leak)
 	}
+}
+
+// starter uses a limit up: keys and bodies are in no counter, record or refusal of it.
+func starter(t *testing.T, g *harness.Gateway, planted string) {
+	t.Helper()
+	for i := range 8 {
+		r := g.Do(harness.Call{Method: "POST", Path: harness.ExecutePath, Key: g.Keys.Starter, Body: harness.GoodDay,
+			Header: http.Header{"Content-Type": {"application/json"}, "X-Customer": {planted}}})
+		if i >= 5 && r.Status != http.StatusTooManyRequests {
+			t.Errorf("call %d: %d %s", i, r.Status, r.Body)
+		}
+	}
+	g.Limits("demo-starter")
 }

@@ -398,6 +398,16 @@ func TestTheNearestLimitIsShown(t *testing.T) {
 	}
 }
 
+func TestAResetIsNoLaterThanTheWindow(t *testing.T) {
+	b := lease.NewBook()
+	limits := list(rate(5))
+	id := b.Ask(limits, true, at(0)).ID
+	b.Granted(id, limits, []wire.Lease{{Counter: 1, Units: 1, LifeMillis: 2000, Left: 4, ResetMillis: 62_000}}, at(0))
+	if s, _ := b.Spend(limits, question, at(0)); s.ResetSeconds != 60 {
+		t.Errorf("more in %d s, want 60", s.ResetSeconds)
+	}
+}
+
 func TestAnotherLedgerStartsAfresh(t *testing.T) {
 	b := lease.NewBook()
 	first := grant(b, list(rate(1000)), 5, 3000, at(0), at(0))

@@ -97,7 +97,7 @@ func (s *Spending) nearest(limits []wire.Limit, now time.Time) {
 		remaining := max(0, c.left+c.holds())
 		if part := float64(remaining) / float64(max(1, limits[i].Amount)); part < least {
 			least = part
-			s.Nearest, s.Remaining, s.ResetSeconds = i, remaining, c.resetSeconds(now)
+			s.Nearest, s.Remaining, s.ResetSeconds = i, remaining, c.resetSeconds(&limits[i], now)
 		}
 	}
 }
@@ -112,11 +112,17 @@ func (c *counter) holds() (units int64) {
 	return units
 }
 
-func (c *counter) resetSeconds(now time.Time) int64 {
+// resetSeconds is at most the window of a rate: that the ledger counts a permit for longer
+// until it is settled is over in a moment.
+func (c *counter) resetSeconds(l *wire.Limit, now time.Time) int64 {
 	if c.reset.IsZero() {
 		return -1
 	}
-	return max(1, int64((c.reset.Sub(now)+time.Second-1)/time.Second))
+	wait := c.reset.Sub(now)
+	if l.Kind == wire.KindRate {
+		wait = min(wait, time.Duration(l.WindowMillis)*time.Millisecond)
+	}
+	return max(1, int64((wait+time.Second-1)/time.Second))
 }
 
 // Finish charges what is known only now, gives back what the result does not count, and
