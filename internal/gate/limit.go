@@ -106,6 +106,12 @@ func (x *Exchange) CountsBytes() bool { return x.spent && x.decision.bytes }
 // CountsRows says whether Done has to know how many rows were scored.
 func (x *Exchange) CountsRows() bool { return x.spent && x.decision.rows }
 
+// Unfinished says whether Done has anything to do: for most requests it has not.
+func (x *Exchange) Unfinished() bool {
+	_, waits := x.gate.pending[x]
+	return waits || x.taken != 0 || x.spent && x.spending.Open()
+}
+
 // Done ends an exchange whose stream is over, answered or not. It says whether others may be
 // waiting for what it held: then Urgent should be sent.
 func (x *Exchange) Done(bytes, rows int64, now time.Time) (urgent bool) {

@@ -141,10 +141,16 @@ func (c *counter) retire(b *Book, now time.Time) {
 	}
 }
 
-// smooth moves the rate half way to what was seen since the last tick.
+// smooth moves the rate towards what was seen since the last tick: half way up, but only an
+// eighth of the way down, so that who comes in bursts is not a stranger at the next one.
 func (c *counter) smooth(elapsed time.Duration) {
 	if elapsed > 0 {
-		c.rate = (c.rate + float64(c.spent)/elapsed.Seconds()) / 2
+		seen := float64(c.spent) / elapsed.Seconds()
+		if seen > c.rate {
+			c.rate = (c.rate + seen) / 2
+		} else {
+			c.rate += (seen - c.rate) / 8
+		}
 	}
 	if c.rate < 0.01 {
 		c.rate = 0

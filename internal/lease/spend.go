@@ -2,6 +2,7 @@ package lease
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/dialect"
@@ -23,6 +24,11 @@ type Spending struct {
 type part struct {
 	lease *lease
 	open  bool // its outcome is awaited
+}
+
+// Open says whether Finish has anything to do.
+func (s *Spending) Open() bool {
+	return slices.ContainsFunc(s.parts, func(p part) bool { return p.open })
 }
 
 // Result is what became of a request.

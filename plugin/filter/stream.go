@@ -162,7 +162,7 @@ func (s *stream) countRows(size int) {
 
 // OnHttpStreamDone ends the exchange: answered, reset, or gone while it waited.
 func (s *stream) OnHttpStreamDone() {
-	if s.exchange == nil {
+	if s.exchange == nil || !s.exchange.Unfinished() {
 		return
 	}
 	defer s.plugin.recovered("stream's end")
