@@ -19,8 +19,11 @@ const (
 	sweepInterval = time.Minute
 	// mergeAbove is from how many rows in its window on a counter's are merged, and
 	// mergeParts into how many parts of the window.
-	mergeAbove = 1024
+	mergeAbove = 512
 	mergeParts = 256
+	// mergeAfter is how long after its end a charge may be merged, in ms. A message that is
+	// doubled and comes later than that may be granted what nobody will spend.
+	mergeAfter = 15_000
 	// keepCounter is how long an idle counter stays, keepTombs a tombstone and keepRecords
 	// an event, in ms.
 	keepCounter = 24 * 3_600_000
@@ -176,7 +179,7 @@ func (l *Ledger) merge(ctx context.Context, id int64) error {
 		var from, into []Charge
 		for _, c := range charges {
 			end := (floorDiv(c.Slot-1, part) + 1) * part
-			if c.Open || end > t-keepClosed {
+			if c.Open || end > t-mergeAfter {
 				continue
 			}
 			if n := len(into); n > 0 && into[n-1].Slot == end {

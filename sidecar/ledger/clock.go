@@ -11,8 +11,8 @@ import (
 
 const (
 	// jump is by how much, in ms, the clock is ahead of the time that passed for it to
-	// have stepped. Less than that is not followed: see clock.time.
-	jump = 1000
+	// have stepped. Less than that is not followed, see clock.accept, and not remembered.
+	jump = 10
 	// longestLife is the longest life of a lease, in ms.
 	longestLife = 30_000
 	// drift is one part in so many by which the rates of two clocks may differ.
@@ -76,7 +76,7 @@ func (c *clock) accept(r reading) int64 {
 
 // step is the step that a reading shows, rounded up.
 func (c *clock) step(r reading) Step {
-	return Step{Before: c.floor + r.before, After: r.T}
+	return Step{Before: c.floor + r.before, After: r.T, High: c.high}
 }
 
 // followed moves the pair by a step that is on record.
@@ -91,13 +91,17 @@ func (c *clock) estimate(now int64) int64 { return max(c.high, c.floor+now) }
 // back is each step, the newest first, with the time t as the clock would show it without
 // the steps after that one: so much has really passed since.
 func (c *clock) back(t int64) iter.Seq2[Step, int64] {
+	return c.without(t, func(s Step) int64 { return s.After - s.Before })
+}
+
+func (c *clock) without(t int64, length func(Step) int64) iter.Seq2[Step, int64] {
 	return func(yield func(Step, int64) bool) {
 		t := t
 		for _, s := range slices.Backward(c.steps) {
 			if !yield(s, t) {
 				return
 			}
-			t -= s.After - s.Before
+			t -= length(s)
 		}
 	}
 }
@@ -135,17 +139,19 @@ func (c *clock) over(t int64) (past []Step) {
 	return past
 }
 
-// period is the number of a quota's period at time t, and how long it lasts from then. No
-// step of the clock opens a period early: one whose beginning was jumped over begins when
-// so much time has really passed as was missing, and until then the old one goes on.
+// period is the number of a quota's period at time t, which is never before high, and how
+// long it lasts from then. No step of the clock opens a period early: one whose beginning
+// was jumped over begins when so much time has really passed as was missing, and until then
+// the one that was the latest before goes on.
 func (c *clock) period(l *wire.Limit, t int64) (n, left int64) {
 	if l.WindowMillis == 0 {
 		return 0, Forever
 	}
 	n = floorDiv(t-l.StartMillis, l.WindowMillis)
 	left = l.StartMillis + (n+1)*l.WindowMillis - t
-	for s, t := range c.back(t) {
-		old := floorDiv(s.Before-l.StartMillis, l.WindowMillis)
+	ahead := func(s Step) int64 { return max(0, s.After-max(s.Before, s.High)) }
+	for s, t := range c.without(t, ahead) {
+		old := floorDiv(max(s.Before, s.High)-l.StartMillis, l.WindowMillis)
 		border := l.StartMillis + (old+1)*l.WindowMillis
 		opens := s.After + border - s.Before
 		if border <= s.After && t < opens && old < n {

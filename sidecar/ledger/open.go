@@ -100,6 +100,9 @@ type seen struct {
 	until time.Duration // own time until which another's is awaited; 0: not
 }
 
+// worth is from how many ms on a step of the clock is worth a warning.
+const worth = 1000
+
 const (
 	// beatInterval is how often a ledger looks at the clock.
 	beatInterval = time.Second
@@ -133,7 +136,11 @@ func (l *Ledger) beat(ctx context.Context) (moved bool, err error) {
 	l.learn(b.clock)
 	l.seen = b.seen
 	for _, s := range b.found {
-		l.o.Log.Warn("the ledger's clock stepped, or its database went on from another copy: limits count longer for a while",
+		level := slog.LevelWarn
+		if s.After-s.Before < worth && !s.Lost {
+			level = slog.LevelInfo
+		}
+		l.o.Log.Log(ctx, level, "the ledger's clock stepped, or its database went on from another copy: limits count longer for a while",
 			"before", time.UnixMilli(s.Before).UTC(), "after", time.UnixMilli(s.After).UTC(), "lost", s.Lost)
 	}
 	l.resets.Store(b.meta.Resets)
@@ -170,17 +177,17 @@ func (b *beating) run(own func() time.Duration) (err error) {
 		return err
 	}
 	first := !b.known
+	b.high = max(b.high, b.meta.T)
 	if err := b.detect(r); err != nil {
 		return err
 	}
 	b.accept(r)
-	b.high = max(b.high, b.meta.T)
 	b.await(r, first)
 	if r.Shared && b.seen.until == 0 { // else it cannot vouch for the clock yet
 		b.meta.T = b.high
 		b.meta.Beat++
 	}
-	if away := r.Ahead - b.meta.Ahead; away > jump/10 || away < -jump/10 {
+	if away := r.Ahead - b.meta.Ahead; away > jump || away < -jump {
 		b.meta.Ahead = r.Ahead
 	}
 	b.meta.Timeline = r.Timeline
@@ -220,12 +227,12 @@ func (b *beating) detect(r reading) error {
 	case !b.known && !r.Shared && b.meta.Timeline != "" && back > jump:
 		// The wall clock stepped while the last process went on by its own: this one
 		// begins with the wall clock.
-		if err := b.put(Step{Before: r.T - back, After: r.T}); err != nil {
+		if err := b.put(Step{Before: r.T - back, After: r.T, High: r.T - back}); err != nil {
 			return err
 		}
 	}
 	if b.meta.Timeline != "" && b.meta.Timeline != r.Timeline {
-		return b.put(Step{Before: r.T, After: r.T, Lost: true})
+		return b.put(Step{Before: r.T, After: r.T, High: b.high, Lost: true})
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +15,7 @@ import (
 const (
 	maxGroup  = 256  // batches in one transaction
 	maxWeight = 4096 // of their settlements and limits
+	maxYields = 4    // how often others are let run first, so that they can join
 	// cleanInterval is how often what nobody needs is deleted.
 	cleanInterval = 2 * time.Second
 	// slotWait is how long a call waits for a slot that is just being released.
@@ -109,14 +111,19 @@ func (l *Ledger) warmUp(ctx context.Context) error {
 // collect waits for a batch and takes all others that wait, but those that nobody awaits any
 // more.
 func (l *Ledger) collect(ctx context.Context) (waiting []*pending, err error) {
-	weight := 0
+	weight, yields := 0, 0
 	for len(waiting) < maxGroup && weight < maxWeight {
 		var p *pending
 		select {
 		case p = <-l.queue:
 		default:
-			if len(waiting) > 0 {
+			if len(waiting) > 0 && yields == maxYields {
 				return waiting, nil
+			}
+			if len(waiting) > 0 {
+				yields++ // those whom the last transaction answered may be about to ask again
+				runtime.Gosched()
+				continue
 			}
 			select {
 			case p = <-l.queue:

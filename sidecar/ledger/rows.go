@@ -109,7 +109,9 @@ type Meta struct {
 type Step struct {
 	ID            int64
 	Before, After int64
-	Lost          bool
+	// High is the highest time that was known before it: above Before after a step back.
+	High int64
+	Lost bool
 }
 
 // Name tells counters apart.

@@ -237,3 +237,42 @@ func TestAnotherSidecarsResetIsSeenByTheHeartbeat(t *testing.T) {
 		t.Errorf("resets: %d and %d, before %d", p.a.Resets(), p.b.Resets(), before)
 	}
 }
+
+// poisoned is a storage that cannot take a counter of one name, as a database may refuse
+// what no check knows.
+type poisoned struct{ ledger.Storage }
+
+type poisonedRows struct{ ledger.Rows }
+
+var errPoison = errors.New("poison")
+
+func (p poisoned) Transact(ctx context.Context, f func(ledger.Rows) error) error {
+	return p.Storage.Transact(ctx, func(rows ledger.Rows) error { return f(poisonedRows{rows}) })
+}
+
+func (p poisonedRows) Find(rows []ledger.Row) ([]int64, error) {
+	for i := range rows {
+		if rows[i].Name.Name == "poison" {
+			return nil, errPoison
+		}
+	}
+	return p.Rows.Find(rows)
+}
+
+func TestABatchThatTheDatabaseRefusesDoesNotSpoilTheOthers(t *testing.T) {
+	clock := conformance.NewClock()
+	storage := memory.New(func() ledger.Reading { return ledger.Reading{T: clock.Now().UnixMilli(), Timeline: "1"} })
+	l := ledger.New(poisoned{storage}, clock.Options())
+	results := l.Commit(context.Background(), []ledger.Batch{
+		waiting("vm1", 1, calls("minute", 2, time.Minute)),
+		waiting("vm1", 2, calls("minute", 2, time.Minute), calls("poison", 2, time.Minute)),
+		waiting("vm1", 3, calls("minute", 2, time.Minute)),
+		waiting("vm1", 4, calls("minute", 2, time.Minute)),
+	})
+	for i, want := range []int{1, 0, 1, 0} {
+		r := results[i]
+		if bad := i == 1; bad != errors.Is(r.Err, errPoison) || !bad && len(r.Grants[0].Leases) != want {
+			t.Errorf("batch %d: %+v, %v", i, r.Grants, r.Err)
+		}
+	}
+}

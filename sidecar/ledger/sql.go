@@ -96,13 +96,13 @@ func (r *sqlRows) PutMeta(m Meta) error {
 // Steps implements Clockwork.
 func (r *sqlRows) Steps() ([]Step, error) {
 	return query(r, func(row scanner) (s Step, err error) {
-		return s, row.Scan(&s.ID, &s.Before, &s.After, &s.Lost)
-	}, `SELECT id, before_ms, after_ms, lost FROM limit_step ORDER BY id`)
+		return s, row.Scan(&s.ID, &s.Before, &s.After, &s.High, &s.Lost)
+	}, `SELECT id, before_ms, after_ms, high_ms, lost FROM limit_step ORDER BY id`)
 }
 
 // PutStep implements Clockwork.
 func (r *sqlRows) PutStep(s Step) (Step, error) {
-	err := r.tx.QueryRow(r.ctx, `INSERT INTO limit_step (before_ms, after_ms, lost) VALUES (?, ?, ?) RETURNING id`, s.Before, s.After, s.Lost).Scan(&s.ID)
+	err := r.tx.QueryRow(r.ctx, `INSERT INTO limit_step (before_ms, after_ms, high_ms, lost) VALUES (?, ?, ?, ?) RETURNING id`, s.Before, s.After, s.High, s.Lost).Scan(&s.ID)
 	return s, err
 }
 

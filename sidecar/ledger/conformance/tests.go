@@ -285,6 +285,17 @@ var tests = map[string]func(w *world){
 			w.t.Errorf("refused: %+v", g.Exhausted)
 		}
 	},
+	"a slot that was freed is not held again by a late extension": func(w *world) {
+		g, id := w.take(slots(1))
+		c := g.Leases[0].Counter
+		w.settle(id, c, 0, 10)
+		w.commit(ledger.Batch{Worker: "vm1", Settlements: []wire.Settlement{{Take: id, Counter: c, Extend: true}}})
+		w.state(0, 0, 1)
+		g, _ = w.take(slots(1))
+		w.leases(g, wire.Lease{Units: 1, LifeMillis: 30_000, ResetMillis: -1})
+		w.commit(ledger.Batch{Worker: "vm1", Settlements: []wire.Settlement{{Take: id, Counter: c, Extend: true}}})
+		w.state(0, 1, 0)
+	},
 	"what is only reported is counted and refuses nothing": func(w *world) {
 		l := reported(rate(2, minute))
 		for i := range 5 {

@@ -17,6 +17,7 @@ CREATE TABLE limit_step (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     before_ms BIGINT  NOT NULL,
     after_ms  BIGINT  NOT NULL,
+    high_ms   BIGINT  NOT NULL, -- the highest time before it
     lost      BOOLEAN NOT NULL
 );
 
