@@ -38,7 +38,7 @@ test: go envoy-or-name postgres-or-name azurite build ## Run every test
 TORTURE := 10m
 
 .PHONY: torture
-torture: go envoy-or-name postgres-or-name build ## Kill gateways for half an hour and count what they let pass
+torture: go envoy-or-name postgres-or-name build ## Kill gateways for 20 minutes and count what they let pass
 	$(GO) test -count=1 -timeout=0 ./e2e/torture -v -torture.duration=$(TORTURE)
 
 .PHONY: check
