@@ -254,7 +254,7 @@ func (x *Exchange) askNow(now time.Time) Outcome {
 	}
 	x.asked, x.askedFor = now, x.gate.held.policy.Revision
 	x.ask.Take = x.gate.book.Ask(x.decision.answer.Limits, x.asks > 1, now)
-	message := x.gate.book.Message(now)
+	message := x.gate.book.Fresh(now)
 	x.message = message.ID
 	x.wait(now)
 	return Outcome{Step: Ask, Ask: &x.ask, Store: x.about.store, Message: message, Edits: x.hide(x.target())}
@@ -315,7 +315,9 @@ func (x *Exchange) answered(answer wire.Answer, now time.Time) Outcome {
 	if decision == nil {
 		decision = newKept(answer, wire.Ask{})
 	}
-	if e := answer.Exhausted; e != nil && answer.Allow && e.Limit >= 0 && e.Limit < len(answer.Limits) {
+	e := answer.Exhausted
+	// Leases that came meanwhile serve as well.
+	if e != nil && answer.Allow && e.Limit >= 0 && e.Limit < len(answer.Limits) && !x.gate.book.Covers(answer.Limits, now) {
 		x.adopt(decision)
 		return x.limited(&answer.Limits[e.Limit], e.RetryMillis, answer.Decision, now)
 	}

@@ -244,7 +244,7 @@ func (g *Gate) full(subscription uint32, now time.Time) bool {
 	if len(g.pending) < pendingPerSubscription {
 		return false
 	}
-	maps.DeleteFunc(g.pending, func(_ *Exchange, since time.Time) bool { return now.Sub(since) > pendingTime })
+	g.free(now)
 	same := 0
 	for x := range g.pending {
 		if x.ask.Subscription == subscription {
@@ -252,6 +252,11 @@ func (g *Gate) full(subscription uint32, now time.Time) bool {
 		}
 	}
 	return len(g.pending) >= PendingMax || same >= pendingPerSubscription
+}
+
+// free ends the waiting of those whose call must be over.
+func (g *Gate) free(now time.Time) {
+	maps.DeleteFunc(g.pending, func(_ *Exchange, since time.Time) bool { return now.Sub(since) > pendingTime })
 }
 
 // Report takes what was denied since the last one; false when nothing was.

@@ -98,7 +98,9 @@ func rateLimit(policy, name string, remaining, resetSeconds int64) [][2]string {
 func (x *Exchange) limits() []wire.Limit { return x.decision.answer.Limits }
 
 // NeedsStatus says whether ResponseHead has to know the response's status.
-func (x *Exchange) NeedsStatus() bool { return x.Creates() || x.spent && x.decision.successes }
+func (x *Exchange) NeedsStatus() bool {
+	return x.Creates() || x.spent && (x.decision.successes || x.decision.rows)
+}
 
 // CountsBytes says whether Done has to know how many bytes passed.
 func (x *Exchange) CountsBytes() bool { return x.spent && x.decision.bytes }
@@ -115,8 +117,10 @@ func (x *Exchange) Unfinished() bool {
 // Done ends an exchange whose stream is over, answered or not. It says whether others may be
 // waiting for what it held: then Urgent should be sent.
 func (x *Exchange) Done(bytes, rows int64, now time.Time) (urgent bool) {
-	if _, waits := x.gate.pending[x]; waits {
-		x.lose()
+	if _, waits := x.gate.pending[x]; waits && x.ask.Take != nil {
+		// Its place stays taken until its call must be over, and what it settled is said
+		// again only then: who resets streams gains nothing by it.
+		x.gate.book.Lost(x.ask.Take.ID)
 	}
 	x.giveBack()
 	if !x.spent {
@@ -150,6 +154,7 @@ type Round struct {
 func (g *Gate) Tick(now time.Time) (Round, bool) {
 	elapsed := now.Sub(g.ticked)
 	g.ticked = now
+	g.free(now)
 	if g.held == nil {
 		return Round{}, false
 	}

@@ -232,6 +232,35 @@ func TestAStreamThatEndsWhileItsIntentWaits(t *testing.T) {
 	}
 }
 
+// Who resets streams has their places taken until their calls must be over.
+func TestStreamsThatAreResetKeepTheirPlaces(t *testing.T) {
+	f := newFixture(t)
+	asked := 0
+	for range 1000 {
+		x, outcome := f.execute()
+		if outcome.Step == gate.Ask {
+			asked++
+		}
+		x.Done(0, 0, f.now)
+	}
+	if asked != 256 {
+		t.Errorf("%d asked, want 256", asked)
+	}
+	f.now = f.now.Add(3 * time.Second)
+	f.said()
+	_, outcome := f.execute()
+	wantStep(t, gate.Ask, outcome)
+}
+
+// A reply that says no finds leases that came meanwhile.
+func TestARefusalIsNotTheLastWord(t *testing.T) {
+	f := newFixture(t)
+	late, _ := f.execute()
+	x, _ := f.execute()
+	wantStep(t, gate.Forward, x.Answered(granted(f, 5, large), f.now))
+	wantStep(t, gate.Forward, late.Answered(exhausted(f, 1000, large), f.now))
+}
+
 func TestAnotherStoreIsAnotherLedger(t *testing.T) {
 	f := newFixture(t)
 	x, _ := f.execute()

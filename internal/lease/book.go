@@ -36,19 +36,27 @@ const (
 	resendTime = 2500 * time.Millisecond
 	// countersMax bounds the counters of one worker; those in use are never dropped.
 	countersMax = 1 << 14
-	// batchMax is how many settlements one message carries.
-	batchMax = 512
+	// batchMax is how many settlements one message carries, freshMax how many one that a
+	// request sends: who resets streams must not have a backlog sent with each.
+	batchMax, freshMax = 512, 32
+	// asksMax is how many questions one tick asks; the others are for the next.
+	asksMax = 128
+	// slotMemory is how long it is remembered that no slot was free, unless this worker
+	// frees one; slotRetryMillis is what a client is told.
+	slotMemory      = 100 * time.Millisecond
+	slotRetryMillis = 1000
 )
 
 // Book is what one worker holds of all limits. It is for one goroutine.
 type Book struct {
 	counters map[name]*counter
-	list     []*counter           // the same, in an order that does not change by itself
-	takes    map[uint64]time.Time // when they were dispatched
+	list     []*counter // the same, in an order that does not change by itself
+	takes    map[uint64]take
 	lastTake uint64
 	permits  map[uint64][]*lease // that a take was granted for the request that waited
 
 	settlements []wire.Settlement // to be sent
+	again       []wire.Settlement // to be sent again, by a tick
 	abandoned   []uint64
 	sent        map[uint64]batch // awaiting their answer
 	lastBatch   uint64
@@ -65,6 +73,8 @@ type counter struct {
 	leases []*lease // not settled yet, by age
 	denied denial
 	spent  int64   // units that were spent or wanted since the last tick
+	asking int64   // units that takes under way have asked for
+	owed   int64   // units of what is only reported, spent without a lease
 	rate   float64 // units a second, smoothed
 	life   time.Duration
 	ask    *wire.Ask // the latest question whose decision has this limit
@@ -72,6 +82,17 @@ type counter struct {
 	left   int64     // of the limit beside what this worker holds, at the last reply
 	reset  time.Time // when more will be left; zero: not known
 	used   time.Time
+}
+
+// take is one that an answer is awaited to.
+type take struct {
+	dispatched time.Time
+	wanted     []wanted
+}
+
+type wanted struct {
+	counter *counter
+	units   int64
 }
 
 // denial is a refusal that is remembered.
@@ -112,7 +133,7 @@ func NewBook() *Book {
 // Clear forgets everything: what the book held was of another ledger.
 func (b *Book) Clear() {
 	last := b.lastTake
-	*b = Book{counters: make(map[name]*counter), takes: make(map[uint64]time.Time), permits: make(map[uint64][]*lease), sent: make(map[uint64]batch), lastTake: last}
+	*b = Book{counters: make(map[name]*counter), takes: make(map[uint64]take), permits: make(map[uint64][]*lease), sent: make(map[uint64]batch), lastTake: last}
 }
 
 // Forget drops the refusals that are remembered: an administrator has reset a limit.
@@ -146,11 +167,14 @@ func (b *Book) counterOf(l *wire.Limit) *counter {
 // dropIdle makes room: first counters that say nothing, then those that only remember a
 // refusal, which costs one ask each to learn again.
 func (b *Book) dropIdle() {
-	b.drop(func(c *counter) bool { return len(c.leases) == 0 && c.denied.until.IsZero() })
+	b.drop(func(c *counter) bool { return c.idle() && c.denied.until.IsZero() })
 	if len(b.list) > countersMax/2 {
-		b.drop(func(c *counter) bool { return len(c.leases) == 0 })
+		b.drop((*counter).idle)
 	}
 }
+
+// idle says whether nothing but a refusal is known.
+func (c *counter) idle() bool { return len(c.leases) == 0 && c.asking == 0 && c.owed == 0 }
 
 func (b *Book) drop(idle func(*counter) bool) {
 	b.list = slices.DeleteFunc(b.list, func(c *counter) bool {

@@ -1,6 +1,7 @@
 package lease_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -220,7 +221,8 @@ func TestRefusalsAreRemembered(t *testing.T) {
 		"others hold leases, soon":   {wire.Exhausted{Limit: 0, RetryMillis: 57_000, Leased: true}, limits, 999, &lease.Refusal{Limit: 0, RetryMillis: 56_001, Decision: "d"}},
 		"others hold leases, later":  {wire.Exhausted{Limit: 0, RetryMillis: 57_000, Leased: true}, limits, 1000, nil},
 		"the limit is another now":   {wire.Exhausted{Limit: 0, RetryMillis: 57_000}, list(rate(6), quota(100)), 1, nil},
-		"a slot, which frees itself": {wire.Exhausted{Limit: 0, RetryMillis: 1000}, list(concurrency(5)), 1, nil},
+		"a slot, at once":            {wire.Exhausted{Limit: 0, RetryMillis: 1000}, list(concurrency(5)), 99, &lease.Refusal{Limit: 0, RetryMillis: 1000, Decision: "d"}},
+		"a slot, which frees itself": {wire.Exhausted{Limit: 0, RetryMillis: 1000}, list(concurrency(5)), 100, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := lease.NewBook()
@@ -254,8 +256,8 @@ func TestCallsThatFailAreGivenBack(t *testing.T) {
 		}
 		b.Finish(first, lease.Result{Status: 200}, at(3))
 		b.Tick(at(4000), 0) // over, but an outcome is open
-		if m := b.Message(at(4000)); m.ID != 0 {
-			t.Fatalf("settled with an outcome open: %+v", m)
+		if got := b.Message(at(4000)).Settlements; len(got) != 1 || !got[0].Extend || got[0].Spent != 2 {
+			t.Fatalf("with an outcome open it said %+v, want that it holds on to 2", got)
 		}
 		b.Finish(second, lease.Result{Status: status}, at(5000))
 		got := b.Message(at(5000)).Settlements
@@ -348,6 +350,161 @@ func TestWhatIsOnlyReportedRefusesNothing(t *testing.T) {
 	want := []wire.Settlement{{Take: id, Counter: 10, Spent: 50, AgeMillis: 100}}
 	if diff := cmp.Diff(want, b.Message(at(2000)).Settlements); diff != "" {
 		t.Errorf("settlements (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsOnlyReportedNeedsNoLease(t *testing.T) {
+	limit := rate(10)
+	limit.ReportOnly = true
+	limits := list(limit, rate(1000))
+	b := lease.NewBook()
+	grant(b, limits[1:], 100, 3000, at(0), at(0))
+	for range 7 {
+		if _, ok := b.Spend(limits, nil, at(100)); !ok {
+			t.Fatal("refused for want of a lease of what is only reported")
+		}
+	}
+	limit.Name = "bytes"
+	limit.Unit = wire.UnitBytes
+	s, ok := b.Spend(list(limit), question, at(100))
+	if !ok {
+		t.Fatal("refused")
+	}
+	b.Finish(s, lease.Result{Status: 200, Bytes: 500}, at(150))
+	b.Spend(limits, question, at(200))
+	asks := b.Tick(at(1250), 250*time.Millisecond)
+	if len(asks) != 1 || len(asks[0].Take.Wanted) != 2 || asks[0].Take.Waiting {
+		t.Fatalf("asks %+v, want one for both that are owed", asks)
+	}
+	b.Granted(asks[0].Take.ID, list(limits[0], limit), []wire.Lease{
+		{Limit: 0, Counter: 20, Units: 1, LifeMillis: 15_000}, {Limit: 1, Counter: 21, Units: 1, LifeMillis: 15_000},
+	}, at(1260))
+	b.Message(at(1260))
+	b.Tick(at(3000), time.Second)
+	want := []wire.Settlement{
+		{Take: asks[0].Take.ID, Counter: 20, Spent: 8, AgeMillis: 10},
+		{Take: asks[0].Take.ID, Counter: 21, Spent: 500, AgeMillis: 10},
+	}
+	if diff := cmp.Diff(want, b.Message(at(3000)).Settlements); diff != "" {
+		t.Errorf("settlements (-want +got):\n%s", diff)
+	}
+}
+
+// One slow request must not hold back what others could spend.
+func TestUnspentUnitsGoBackBeforeASlowRequestEnds(t *testing.T) {
+	successes, bytes := rate(10_000), quota(1_000_000)
+	successes.SuccessOnly, bytes.Unit = true, wire.UnitBytes
+	for name, c := range map[string]struct {
+		limit wire.Limit
+		held  int64
+		final int64
+	}{
+		"successes": {successes, 1, 1},
+		"bytes":     {bytes, 0, 700},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := lease.NewBook()
+			id := grant(b, list(c.limit), 5000, 15_000, at(0), at(0))
+			s, _ := b.Spend(list(c.limit), question, at(1))
+			held := 0
+			for now := int64(250); now <= 60_000; now += 250 {
+				b.Tick(at(now), 250*time.Millisecond)
+				for _, settlement := range b.Message(at(now)).Settlements {
+					if diff := cmp.Diff(wire.Settlement{Take: id, Counter: 10, Spent: c.held, Extend: true}, settlement); diff != "" {
+						t.Fatalf("at %d ms (-want +got):\n%s", now, diff)
+					}
+					if held++; now < 1000 || held == 1 && now > 1500 {
+						t.Fatalf("first given back at %d ms", now)
+					}
+				}
+			}
+			if held < 20 {
+				t.Errorf("held on to %d times in a minute", held)
+			}
+			b.Finish(s, lease.Result{Status: 200, Bytes: 700}, at(60_000))
+			got := b.Message(at(60_000)).Settlements
+			if len(got) != 1 || got[0].Spent != c.final || got[0].Extend {
+				t.Errorf("settlements %+v, want one of %d units", got, c.final)
+			}
+		})
+	}
+}
+
+// An extension that was lost is said again at once, not when the next would be due.
+func TestALostExtensionIsRepeatedAtOnce(t *testing.T) {
+	b := lease.NewBook()
+	grant(b, list(concurrency(1)), 1, 30_000, at(0), at(0))
+	b.Spend(list(concurrency(1)), question, at(0))
+	for now := int64(250); now < 29_000; now += 250 { // nobody listens
+		b.Tick(at(now), 250*time.Millisecond)
+		b.Unsettled(b.Message(at(now)).ID)
+	}
+	b.Tick(at(29_000), 250*time.Millisecond)
+	if got := b.Message(at(29_000)).Settlements; len(got) != 1 || !got[0].Extend {
+		t.Errorf("said %+v, want an extension", got)
+	}
+}
+
+func TestAskingDoesNotRepeatTheBacklog(t *testing.T) {
+	b := lease.NewBook()
+	for range 100 {
+		grant(b, list(rate(5)), 1, 2000, at(0), at(0))
+		b.Spend(list(rate(5)), question, at(1))
+	}
+	b.Lost(b.Ask(nil, false, at(1)).ID)
+	first := b.Fresh(at(2))
+	if len(first.Settlements) != 32 || len(first.Abandoned) != 0 {
+		t.Errorf("a request says %d settlements and %d abandoned takes, want 32 and none", len(first.Settlements), len(first.Abandoned))
+	}
+	b.Unsettled(first.ID)
+	if m := b.Fresh(at(3)); m.ID != 0 {
+		t.Errorf("a request repeats %d settlements", len(m.Settlements))
+	}
+	if m := b.Message(at(4)); len(m.Settlements) != 100 || len(m.Abandoned) != 1 {
+		t.Errorf("a tick says %d settlements and %d abandoned takes, want 100 and 1", len(m.Settlements), len(m.Abandoned))
+	}
+}
+
+func TestATickAsksForNoMoreThanAMessageCarries(t *testing.T) {
+	b := lease.NewBook()
+	for i := range 400 {
+		limit := rate(1000)
+		limit.Key = "subscription:" + strconv.Itoa(i)
+		ask := &wire.Ask{API: "API", Subscription: uint32(i)}
+		id := b.Ask(list(limit), true, at(0)).ID
+		b.Granted(id, list(limit), []wire.Lease{{Counter: int64(i), Units: 4, LifeMillis: 3000, Left: 100}}, at(1))
+		for range 3 {
+			b.Spend(list(limit), ask, at(2))
+		}
+	}
+	asked := map[uint32]bool{}
+	for now := int64(250); now < 1500; now += 250 {
+		asks := b.Tick(at(now), 250*time.Millisecond)
+		if len(asks) > 128 {
+			t.Errorf("%d asks in one message", len(asks))
+		}
+		for _, ask := range asks {
+			asked[ask.Subscription] = true
+		}
+	}
+	if len(asked) != 400 {
+		t.Errorf("%d of 400 came to their turn", len(asked))
+	}
+}
+
+// Requests that ask at the same time must not ask for the same units each.
+func TestAsksUnderWayCount(t *testing.T) {
+	b := lease.NewBook()
+	limits := list(rate(1000))
+	total := int64(0)
+	for range 50 {
+		b.Spend(limits, question, at(0))
+		for _, wanted := range b.Ask(limits, true, at(0)).Wanted {
+			total += wanted.Units
+		}
+	}
+	if total > 4*50 {
+		t.Errorf("50 requests want %d units", total)
 	}
 }
 

@@ -48,41 +48,74 @@ type Message struct {
 	Abandoned   []uint64
 }
 
-// Message takes what is to be said.
+// Message takes all that is to be said.
 func (b *Book) Message(now time.Time) Message {
-	if len(b.settlements) == 0 && len(b.abandoned) == 0 {
+	return b.message(append(b.again, b.settlements...), batchMax, now)
+}
+
+// Fresh takes what was not said before, for the ask of a request: what a worker has to
+// repeat, and what it abandons, it says with its ticks.
+func (b *Book) Fresh(now time.Time) Message {
+	again, abandoned := b.again, b.abandoned
+	b.again, b.abandoned = nil, nil
+	m := b.message(b.settlements, freshMax, now)
+	b.again, b.abandoned = append(again, b.again...), abandoned
+	return m
+}
+
+// message says the first of the settlements; the others are left to be said again.
+func (b *Book) message(settlements []wire.Settlement, most int, now time.Time) Message {
+	if len(settlements) == 0 && len(b.abandoned) == 0 {
 		return Message{}
 	}
 	b.lastBatch++
 	sent := batch{at: now}
-	sent.settlements, b.settlements = cut(b.settlements)
-	sent.abandoned, b.abandoned = cut(b.abandoned)
+	sent.settlements, b.again = cut(settlements, most)
+	sent.abandoned, b.abandoned = cut(b.abandoned, most)
+	b.settlements = nil
 	b.sent[b.lastBatch] = sent
 	return Message{b.lastBatch, sent.settlements, sent.abandoned}
 }
 
-func cut[T any](list []T) (now, later []T) {
-	n := min(len(list), batchMax)
+func cut[T any](list []T, most int) (now, later []T) {
+	n := min(len(list), most)
 	return slices.Clip(list[:n]), slices.Clone(list[n:])
 }
 
 // Urgent is what is to be said without waiting for an answer. It is said again.
 func (b *Book) Urgent() Message {
-	return Message{Settlements: slices.Clone(b.settlements[:min(len(b.settlements), batchMax)])}
+	return Message{Settlements: slices.Clone(b.settlements[:min(len(b.settlements), freshMax)])}
 }
 
 // Settled notes that a message is on the ledger.
 func (b *Book) Settled(id uint64) { delete(b.sent, id) }
 
-// Unsettled has a message said again. That it was taken all the same does no harm.
+// Unsettled has a message said again, with the next tick. That it was taken all the same
+// does no harm.
 func (b *Book) Unsettled(id uint64) {
 	sent, ok := b.sent[id]
 	if !ok {
 		return
 	}
 	delete(b.sent, id)
-	b.settlements = append(b.settlements, slices.DeleteFunc(sent.settlements, func(s wire.Settlement) bool { return s.Extend })...)
 	b.abandoned = append(b.abandoned, sent.abandoned...)
+	for _, s := range sent.settlements {
+		if s.Extend {
+			b.overdueExtensions()
+		} else {
+			b.again = append(b.again, s)
+		}
+	}
+}
+
+// overdueExtensions has the next tick hold on to everything: one that was lost is not
+// repeated as it was, for the request may be over.
+func (b *Book) overdueExtensions() {
+	for _, c := range b.list {
+		for _, lease := range c.leases {
+			lease.extended = time.Time{}
+		}
+	}
 }
 
 // Tick does what time brings: leases that are over or unused go back, slots that are in use
@@ -99,8 +132,11 @@ func (b *Book) Tick(now time.Time, elapsed time.Duration) []wire.Ask {
 		if !c.dry(now) {
 			continue
 		}
-		c.asked = now
 		t := takes[c.ask]
+		if t == nil && len(asks) == asksMax {
+			continue
+		}
+		c.asked = now
 		if t == nil {
 			t = b.begin(now)
 			takes[c.ask] = t
@@ -108,10 +144,10 @@ func (b *Book) Tick(now time.Time, elapsed time.Duration) []wire.Ask {
 			ask.Take = t
 			asks = append(asks, ask)
 		}
-		t.Wanted = append(t.Wanted, wire.Demand{Name: c.name.limit, Key: c.name.key, Units: c.ahead()})
+		b.want(t, c, c.ahead())
 	}
 	b.drop(func(c *counter) bool {
-		return len(c.leases) == 0 && !now.Before(c.denied.until) && now.Sub(c.used) > 2*takeTime
+		return c.idle() && !now.Before(c.denied.until) && now.Sub(c.used) > 2*takeTime
 	})
 	return asks
 }
@@ -119,7 +155,7 @@ func (b *Book) Tick(now time.Time, elapsed time.Duration) []wire.Ask {
 // overdue gives up on answers that do not come any more.
 func (b *Book) overdue(now time.Time) {
 	for _, id := range slices.Sorted(maps.Keys(b.takes)) {
-		if now.Sub(b.takes[id]) > takeTime {
+		if now.Sub(b.takes[id].dispatched) > takeTime {
 			b.Lost(id)
 		}
 	}
@@ -130,13 +166,17 @@ func (b *Book) overdue(now time.Time) {
 	}
 }
 
-// retire closes leases that are over, or that nothing was spent from for a while.
+// retire closes leases that are over, or that nothing was spent from for a while. Where an
+// outcome is awaited, what was not spent goes back before it is known.
 func (c *counter) retire(b *Book, now time.Time) {
 	for _, lease := range slices.Clone(c.leases) {
-		if lease.open == 0 && (!lease.alive(now) || now.Sub(lease.last) > idleTime) {
+		if lease.alive(now) && (now.Sub(lease.last) <= idleTime || lease.limit.Kind == wire.KindConcurrency && lease.open > 0) {
+			continue
+		}
+		if lease.open == 0 {
 			b.close(lease)
-		} else if !lease.alive(now) {
-			lease.closed = true
+		} else if !lease.closed {
+			lease.closed, lease.extended = true, time.Time{}
 		}
 	}
 }
@@ -158,17 +198,22 @@ func (c *counter) smooth(elapsed time.Duration) {
 	c.spent = 0
 }
 
-// dry says whether what is held will not last: too little of it, or not long enough.
+// dry says whether what is held will not last: too little of it, or not long enough; or
+// whether something is to be charged for which there was no lease.
 func (c *counter) dry(now time.Time) bool {
-	if c.ask == nil || c.rate == 0 || len(c.leases) == 0 || now.Before(c.denied.until) {
-		return false
-	}
-	limit := &c.leases[len(c.leases)-1].limit
 	soon := min(reserve, c.life/4)
-	if permit(limit) || limit.ReportOnly || now.Sub(c.asked) < soon {
+	switch {
+	case c.ask == nil || now.Before(c.denied.until) || now.Sub(c.asked) < soon:
+		return false
+	case c.owed > 0:
+		return now.Sub(c.asked) >= reserve
+	case c.rate == 0 || len(c.leases) == 0:
 		return false
 	}
-	var lasting int64
+	if limit := &c.leases[len(c.leases)-1].limit; permit(limit) || limit.ReportOnly {
+		return false
+	}
+	lasting := c.asking
 	for _, lease := range c.leases {
 		if !lease.closed && lease.alive(now.Add(soon)) {
 			lasting += max(0, lease.units-lease.spent)
@@ -182,13 +227,19 @@ func (c *counter) ahead() int64 {
 	return max(1, int64(c.rate*min(horizon, c.life).Seconds()))
 }
 
-// extend holds on to the slots of requests that are still in flight, several times in each
-// life of a lease: a message may be lost.
+// extend holds on to what requests that are still in flight have of a lease: a slot, or what
+// they may yet be charged with once nothing more is spent from it. It does so several times
+// in each life of a lease: a message may be lost.
 func (c *counter) extend(b *Book, now time.Time) {
 	for _, lease := range c.leases {
-		if lease.limit.Kind == wire.KindConcurrency && lease.open > 0 && now.Sub(lease.extended) >= lease.life/6 {
-			lease.extended = now
-			b.settlements = append(b.settlements, wire.Settlement{Take: lease.take, Counter: lease.id, Extend: true})
+		if lease.open == 0 || !lease.closed && lease.limit.Kind != wire.KindConcurrency || now.Sub(lease.extended) < lease.life/6 {
+			continue
 		}
+		lease.extended = now
+		s := wire.Settlement{Take: lease.take, Counter: lease.id, Extend: true}
+		if lease.limit.Kind != wire.KindConcurrency {
+			s.Spent = max(0, lease.spent)
+		}
+		b.settlements = append(b.settlements, s)
 	}
 }

@@ -11,7 +11,8 @@ import (
 
 // Spending is what one request has spent, until Finish.
 type Spending struct {
-	parts []part
+	limits []wire.Limit
+	parts  []part
 	// Nearest is the limit that will be exhausted first, as an index, of those that clients
 	// are told of; -1: there is none.
 	Nearest int
@@ -22,8 +23,9 @@ type Spending struct {
 }
 
 type part struct {
-	lease *lease
-	open  bool // its outcome is awaited
+	counter *counter
+	lease   *lease // nil: of what is only reported, there was none
+	open    bool   // its outcome is awaited
 }
 
 // Open says whether Finish has anything to do.
@@ -41,6 +43,9 @@ type Result struct {
 // Covers says whether a request could be spent at now.
 func (b *Book) Covers(limits []wire.Limit, now time.Time) bool {
 	for i := range limits {
+		if limits[i].ReportOnly {
+			continue
+		}
 		c := b.counters[nameOf(&limits[i])]
 		if c == nil || c.usable(&limits[i], now) == nil {
 			return false
@@ -50,35 +55,40 @@ func (b *Book) Covers(limits []wire.Limit, now time.Time) bool {
 }
 
 // Spend takes what one request costs from a lease of each limit, or nothing at all where
-// one of them has none. The request must go on before anything else happens. ask is the
+// one of them has none. What is only reported needs none: it is charged later. The request must go on before anything else happens. ask is the
 // question that more leases are asked for with; nil: none.
 func (b *Book) Spend(limits []wire.Limit, ask *wire.Ask, now time.Time) (Spending, bool) {
-	s := Spending{parts: make([]part, len(limits))}
+	s := Spending{limits: limits, parts: make([]part, len(limits))}
 	covered := true
 	for i := range limits {
 		c := b.counterOf(&limits[i])
 		c.spent++
 		c.ask, c.used = ask, now
-		if s.parts[i].lease = c.usable(&limits[i], now); s.parts[i].lease == nil {
-			covered = false
-		}
+		lease := c.usable(&limits[i], now)
+		s.parts[i] = part{counter: c, lease: lease}
+		covered = covered && (lease != nil || limits[i].ReportOnly)
 	}
 	if !covered {
 		return Spending{}, false
 	}
 	for i := range s.parts {
-		b.spend(&s.parts[i], now)
+		b.spend(&s.parts[i], &limits[i], now)
 	}
-	s.nearest(limits, now)
+	s.nearest(now)
 	return s, true
 }
 
 // spend takes one unit, or for what is charged after the fact the right to be.
-func (b *Book) spend(p *part, now time.Time) {
+func (b *Book) spend(p *part, l *wire.Limit, now time.Time) {
 	lease := p.lease
-	l := &lease.limit
-	lease.last = now
 	p.open = l.SuccessOnly || l.Unit != wire.UnitCalls || l.Kind == wire.KindConcurrency
+	if lease == nil {
+		if l.Unit == wire.UnitCalls {
+			p.counter.owed++
+		}
+		return
+	}
+	lease.last = now
 	if l.Unit == wire.UnitCalls {
 		lease.spent++
 	}
@@ -92,14 +102,15 @@ func (b *Book) spend(p *part, now time.Time) {
 }
 
 // nearest picks the limit that a client should know of.
-func (s *Spending) nearest(limits []wire.Limit, now time.Time) {
+func (s *Spending) nearest(now time.Time) {
+	limits := s.limits
 	s.Nearest, s.ResetSeconds = -1, -1
 	least := math.Inf(1)
 	for i := range limits {
 		if !dialect.Advertised(limits[i]) {
 			continue
 		}
-		c := s.parts[i].lease.counter
+		c := s.parts[i].counter
 		remaining := max(0, c.left+c.holds())
 		if part := float64(remaining) / float64(max(1, limits[i].Amount)); part < least {
 			least = part
@@ -134,49 +145,62 @@ func (c *counter) resetSeconds(l *wire.Limit, now time.Time) int64 {
 // Finish charges what is known only now, gives back what the result does not count, and
 // frees slots. It says whether one was freed, which others may be waiting for.
 func (b *Book) Finish(s Spending, r Result, now time.Time) (freed bool) {
-	for _, p := range s.parts {
+	for i, p := range s.parts {
 		if !p.open {
 			continue
 		}
-		lease := p.lease
-		lease.open--
-		switch l := &lease.limit; {
-		case l.Kind == wire.KindConcurrency:
-			lease.spent = 0
-			b.close(lease)
-			freed = true
-		case l.Unit == wire.UnitBytes:
-			lease = b.charge(lease, r.Bytes, now)
-		case l.Unit == wire.UnitRows:
-			lease = b.charge(lease, r.Rows, now)
-		case l.SuccessOnly && r.Status >= 400:
-			lease.spent--
-			if permit(l) {
-				b.close(lease)
-			}
+		l := &s.limits[i]
+		if p.lease == nil {
+			p.counter.owed += r.late(l)
+			continue
 		}
-		if p.lease.closed || !p.lease.room() {
+		p.lease.open--
+		if l.Kind == wire.KindConcurrency {
+			p.lease.spent = 0
+			p.counter.denied = denial{}
+			b.close(p.lease)
+			freed = true
+			continue
+		}
+		charged := p.lease
+		if late := r.late(l); l.Unit == wire.UnitCalls {
+			p.lease.spent += late
+		} else {
+			charged = p.lease.heir(now)
+			charged.spent, charged.last = charged.spent+late, now
+			p.counter.spent += late
+		}
+		if p.lease.closed || !p.lease.room() || l.Unit == wire.UnitCalls && permit(l) && p.lease.spent == 0 {
 			b.close(p.lease)
 		}
-		if lease != p.lease && !lease.room() {
-			b.close(lease)
+		if charged != p.lease && !charged.room() {
+			b.close(charged)
 		}
 	}
 	return freed
 }
 
-// charge puts units on the newest lease of the same limit that is alive, else on the one
-// under which the request was let pass.
-func (b *Book) charge(lease *lease, units int64, now time.Time) *lease {
+// late is what a result adds to what was charged before the request passed.
+func (r *Result) late(l *wire.Limit) int64 {
+	switch {
+	case l.Unit == wire.UnitBytes:
+		return r.Bytes
+	case l.Unit == wire.UnitRows:
+		return r.Rows
+	case l.SuccessOnly && r.Status >= 400:
+		return -1
+	}
+	return 0
+}
+
+// heir is the newest lease of the same limit that is alive, else the lease itself, under
+// which the request was let pass.
+func (lease *lease) heir(now time.Time) *lease {
 	leases := lease.counter.leases
 	for i := len(leases) - 1; i >= 0; i-- {
 		if other := leases[i]; !other.closed && other.limit == lease.limit && other.alive(now) {
-			lease = other
-			break
+			return other
 		}
 	}
-	lease.spent += units
-	lease.last = now
-	lease.counter.spent += units
 	return lease
 }

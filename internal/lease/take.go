@@ -17,8 +17,8 @@ func (b *Book) Ask(limits []wire.Limit, fresh bool, now time.Time) *wire.Take {
 			t.Held = append(t.Held, wire.Demand{Name: limits[i].Name, Key: limits[i].Key})
 			continue
 		}
-		if wanted := c.wanted(&limits[i]); wanted > 0 {
-			t.Wanted = append(t.Wanted, wire.Demand{Name: limits[i].Name, Key: limits[i].Key, Units: wanted})
+		if units := c.wanted(&limits[i]); units > 0 {
+			b.want(t, c, units)
 		}
 	}
 	return t
@@ -26,8 +26,26 @@ func (b *Book) Ask(limits []wire.Limit, fresh bool, now time.Time) *wire.Take {
 
 func (b *Book) begin(now time.Time) *wire.Take {
 	b.lastTake++
-	b.takes[b.lastTake] = now
+	b.takes[b.lastTake] = take{dispatched: now}
 	return &wire.Take{ID: b.lastTake}
+}
+
+func (b *Book) want(t *wire.Take, c *counter, units int64) {
+	t.Wanted = append(t.Wanted, wire.Demand{Name: c.name.limit, Key: c.name.key, Units: units})
+	begun := b.takes[t.ID]
+	begun.wanted = append(begun.wanted, wanted{c, units})
+	b.takes[t.ID] = begun
+	c.asking += units
+}
+
+// end takes a take off those that are awaited; false when it is none of them.
+func (b *Book) end(id uint64) (take, bool) {
+	t, ok := b.takes[id]
+	delete(b.takes, id)
+	for _, w := range t.wanted {
+		w.counter.asking -= w.units
+	}
+	return t, ok
 }
 
 // wanted is how many units to ask for beyond the next one.
@@ -39,18 +57,17 @@ func (c *counter) wanted(l *wire.Limit) int64 {
 	if c.life > 0 {
 		ahead = min(ahead, c.life)
 	}
-	return max(int64(c.rate*ahead.Seconds()), ramp*c.spent) - c.holds()
+	return max(int64(c.rate*ahead.Seconds()), ramp*c.spent) - c.holds() - c.asking
 }
 
 // Granted takes the leases of a reply, while it is awaited and only once. limits are those
 // of the reply: the leases were granted under them. It is false when nobody awaits them any
 // more: they were abandoned.
 func (b *Book) Granted(id uint64, limits []wire.Limit, leases []wire.Lease, now time.Time) bool {
-	dispatched, ok := b.takes[id]
+	t, ok := b.end(id)
 	if !ok {
 		return false
 	}
-	delete(b.takes, id)
 	for _, g := range leases {
 		if g.Limit < 0 || g.Limit >= len(limits) || g.Units <= 0 && !limits[g.Limit].ReportOnly {
 			continue
@@ -61,9 +78,12 @@ func (b *Book) Granted(id uint64, limits []wire.Limit, leases []wire.Lease, now 
 		life -= (life + driftParts - 1) / driftParts
 		granted := &lease{
 			limit: *l, counter: c, id: g.Counter, take: id, units: g.Units,
-			dispatched: dispatched, deadline: dispatched.Add(life), life: life, last: dispatched,
+			dispatched: t.dispatched, deadline: t.dispatched.Add(life), life: life, last: t.dispatched,
 		}
 		c.leases = append(c.leases, granted)
+		if c.owed > 0 && l.ReportOnly {
+			granted.spent, granted.last, c.owed = c.owed, now, 0
+		}
 		if permit(l) {
 			b.permits[id] = append(b.permits[id], granted)
 		}
@@ -79,17 +99,18 @@ func (b *Book) Granted(id uint64, limits []wire.Limit, leases []wire.Lease, now 
 
 // Denied remembers a reply that said no.
 func (b *Book) Denied(id uint64, limits []wire.Limit, e wire.Exhausted, decision string, now time.Time) {
-	delete(b.takes, id)
+	b.end(id)
 	if e.Limit < 0 || e.Limit >= len(limits) {
 		return
 	}
 	l := &limits[e.Limit]
-	if l.Kind == wire.KindConcurrency {
-		return // a slot is free whenever a request ends
-	}
 	c := b.counterOf(l)
 	c.used = now
 	c.denied = denial{limit: *l, until: forever, decision: decision}
+	if l.Kind == wire.KindConcurrency { // a slot is free whenever a request ends
+		c.denied.until = now.Add(slotMemory)
+		return
+	}
 	if e.RetryMillis >= 0 {
 		c.denied.until = now.Add(time.Duration(e.RetryMillis) * time.Millisecond)
 	}
@@ -116,7 +137,10 @@ func (b *Book) Refused(limits []wire.Limit, now time.Time) (r Refusal, refused b
 		}
 		until, refused = c.denied.until, true
 		r = Refusal{Limit: i, RetryMillis: -1, Decision: c.denied.decision}
-		if until != forever {
+		switch {
+		case limits[i].Kind == wire.KindConcurrency:
+			r.RetryMillis = slotRetryMillis
+		case until != forever:
 			r.RetryMillis = int64((until.Sub(now) + time.Millisecond - 1) / time.Millisecond)
 		}
 	}
@@ -130,8 +154,7 @@ func (d *denial) stands(l *wire.Limit, now time.Time) bool {
 // Lost gives a take up whose answer did not come, or came to nobody: whatever it was
 // granted was not spent.
 func (b *Book) Lost(id uint64) {
-	if _, ok := b.takes[id]; ok {
-		delete(b.takes, id)
+	if _, ok := b.end(id); ok {
 		b.abandoned = append(b.abandoned, id)
 	}
 }

@@ -84,6 +84,16 @@ func lacks(take *wire.Take, limits []wire.Limit) bool {
 	return false
 }
 
+// enforces says whether a limit for which the filter holds no lease can refuse a request.
+func enforces(take *wire.Take, limits []wire.Limit) bool {
+	for i := range limits {
+		if !limits[i].ReportOnly && !names(take.Held, &limits[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 // newTake asks for what the filter does not hold. What Held and Wanted name beside the
 // limits of the decision is of another decision, and ignored.
 func newTake(q question, limits []wire.Limit) ledger.Take {
@@ -177,8 +187,12 @@ func (s *Server) take(ctx context.Context, b ledger.Batch) ([]ledger.Grant, erro
 	return grants, err
 }
 
-// unavailable takes an allow back: a lease is needed and cannot be had.
+// unavailable takes an allow back: a lease is needed and cannot be had. What is only reported
+// needs none.
 func (s *Server) unavailable(a *answered) {
+	if !enforces(a.question.ask.Take, a.Limits) {
+		return
+	}
 	answer := wire.Answer{Error: codeLedgerUnavailable, Decision: a.Decision, Status: http.StatusServiceUnavailable, Limits: a.Limits,
 		Policy: a.Policy, SubscriptionRevision: a.SubscriptionRevision}
 	a.Answer, a.outcome = answer, outcomeError

@@ -388,6 +388,18 @@ func (s *sidecar) lock() (unlock func()) {
 	})
 }
 
+func TestWithoutItsLedgerWhatIsOnlyReportedPasses(t *testing.T) {
+	s := start(t, options{})
+	c := limited(perMinute(5))
+	c.Products[0].Limits[0].Enforce = false
+	s.apply(c)
+	unlock := s.lock()
+	defer unlock()
+	if a := s.take("vm1", 1); !a.Allow || a.Error != "" || len(a.Limits) != 1 || len(a.Leases) != 0 {
+		t.Errorf("answer %+v, want an allow without a lease", a)
+	}
+}
+
 func TestWithoutItsLedgerWhatNeedsALeaseIsRefused(t *testing.T) {
 	s := start(t, options{})
 	s.apply(limited(perMinute(50)))
