@@ -103,6 +103,8 @@ type Settlement struct {
 	// AgeMillis is the time from the take's dispatch to the last spending, rounded up, by
 	// the worker's monotonic clock.
 	AgeMillis int64 `json:"age_millis"`
-	// Extend, of concurrency, keeps the lease open for another life from now on.
+	// Extend says that the lease is not spent from any more, but what it was spent on is
+	// not over: from now on it holds Spent units. It stays open; one of concurrency, whatever
+	// is Spent, and one of a limit that is Deferred for another life from now on.
 	Extend bool `json:"extend,omitempty"`
 }

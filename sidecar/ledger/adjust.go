@@ -53,7 +53,7 @@ func (l *Ledger) states(rows Rows, c *clock, found []Row, t int64) ([]Counter, e
 	for i := range found {
 		row, u := &found[i], usage[i]
 		n := Counter{ID: row.ID, Subscription: row.Subscription, Limit: row.limit(), Period: row.Period,
-			Used: row.Used + u.Units - u.OpenUnits, Leased: u.OpenUnits, Raised: row.Raised}
+			Used: row.Used + u.Units - u.LiveUnits, Leased: u.LiveUnits, Raised: row.Raised}
 		n.Left = row.Amount + row.Raised - n.Used - n.Leased
 		if n.Used+n.Leased > 0 {
 			n.Reset = l.resetOf(row, windows[i], u, t)
@@ -79,11 +79,11 @@ func (l *Ledger) resetOf(row *Row, w Window, u Usage, t int64) time.Time {
 }
 
 // Reset forgets what is known to be spent of counters; what is out in open leases goes on to
-// count. It is all of them or, with an error that wraps ErrInvalid when one is not there,
+// count, and its events come again. It is all of them or, with an error that wraps ErrInvalid when one is not there,
 // none.
 func (l *Ledger) Reset(ctx context.Context, actor string, ids []int64) ([]Adjustment, error) {
-	done, err := l.adjust(ctx, ids, func(rows Rows, row *Row, _ int64) (Adjustment, error) {
-		row.Used = 0
+	done, err := l.adjust(ctx, ids, func(rows Rows, row *Row, _ Counter, _ int64) (Adjustment, error) {
+		row.Used, row.Warned = 0, [len(percents)]int64{}
 		return Adjustment{Actor: actor, Action: "limit.reset"}, rows.Forget(row.ID)
 	})
 	if err != nil {
@@ -92,11 +92,12 @@ func (l *Ledger) Reset(ctx context.Context, actor string, ids []int64) ([]Adjust
 	return done, nil
 }
 
-// Raise adds units to the amount of a quota, in the period that its counter is of. An error
+// Raise adds units to the amount of a quota, in the period that its counter is of. Events of
+// what is no longer reached come again. An error
 // wraps ErrInvalid when the counter is not there or no quota's, when its period is over, and
 // when units is not above 0.
 func (l *Ledger) Raise(ctx context.Context, actor string, id, units int64) (Adjustment, error) {
-	done, err := l.adjust(ctx, []int64{id}, func(_ Rows, row *Row, t int64) (Adjustment, error) {
+	done, err := l.adjust(ctx, []int64{id}, func(_ Rows, row *Row, c Counter, t int64) (Adjustment, error) {
 		switch {
 		case row.Kind != wire.KindQuota:
 			return Adjustment{}, fmt.Errorf("%w: counter %d is of a %s: only a quota can be raised", ErrInvalid, id, row.Kind)
@@ -106,6 +107,11 @@ func (l *Ledger) Raise(ctx context.Context, actor string, id, units int64) (Adju
 			return Adjustment{}, fmt.Errorf("%w: a raise by %d", ErrInvalid, units)
 		}
 		row.Raised += units
+		for i, percent := range percents {
+			if !row.reaches(row.spent(c.Used-row.Used+c.Leased, c.Leased), percent) {
+				row.Warned[i] = 0
+			}
+		}
 		return Adjustment{Actor: actor, Action: "limit.raise", Units: units}, nil
 	})
 	if err != nil {
@@ -114,8 +120,11 @@ func (l *Ledger) Raise(ctx context.Context, actor string, id, units int64) (Adju
 	return done[0], nil
 }
 
+// changing changes a counter at clock time t; c is its state before.
+type changing func(rows Rows, row *Row, c Counter, t int64) (Adjustment, error)
+
 // adjust changes counters, audits it and moves Resets, in one transaction.
-func (l *Ledger) adjust(ctx context.Context, ids []int64, change func(rows Rows, row *Row, t int64) (Adjustment, error)) (done []Adjustment, err error) {
+func (l *Ledger) adjust(ctx context.Context, ids []int64, change changing) (done []Adjustment, err error) {
 	if len(ids) == 0 || len(ids) > maxSettlements {
 		return nil, fmt.Errorf("%w: %d counters", ErrInvalid, len(ids))
 	}
@@ -149,7 +158,7 @@ type adjustment struct {
 	done []Adjustment
 }
 
-func (a *adjustment) run(ids []int64, change func(rows Rows, row *Row, t int64) (Adjustment, error)) error {
+func (a *adjustment) run(ids []int64, change changing) error {
 	found, err := a.rows.Lock(sorted(ids))
 	if err != nil {
 		return err
@@ -166,7 +175,7 @@ func (a *adjustment) run(ids []int64, change func(rows Rows, row *Row, t int64) 
 		return err
 	}
 	for i := range found {
-		one, err := change(a.rows, &found[i], t)
+		one, err := change(a.rows, &found[i], before[i], t)
 		if err != nil {
 			return err
 		}

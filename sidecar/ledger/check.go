@@ -18,8 +18,11 @@ const (
 	maxSpent       = 1 << 44 // in one lease
 	// longestWindow is the longest window of a rate, in ms.
 	longestWindow = 31 * 24 * 3_600_000
-	// longestPeriod is the longest period of a quota, in ms, and the latest start.
+	// longestPeriod is the longest period of a quota, in ms.
 	longestPeriod = 1 << 47
+	// farthestStart is the latest start of a quota, and below 0 the earliest: policies have
+	// the years 1 to 9999.
+	farthestStart = 1 << 48
 )
 
 // check refuses what can never be taken, so that it does not spoil what others ask for.
@@ -72,7 +75,7 @@ func check(l *wire.Limit) error {
 	case wire.KindRate:
 		ok = ok && window >= 1 && window <= longestWindow
 	case wire.KindQuota:
-		ok = ok && window >= 0 && window <= longestPeriod && start >= -longestPeriod && start <= longestPeriod
+		ok = ok && window >= 0 && window <= longestPeriod && start >= -farthestStart && start <= farthestStart
 	case wire.KindConcurrency:
 		ok = ok && window == 0 && l.Unit == wire.UnitCalls
 	default:

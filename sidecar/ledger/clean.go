@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -17,13 +16,6 @@ const (
 	cleanChunks = 32
 	// sweepInterval is how often counters, tombstones and records are looked through.
 	sweepInterval = time.Minute
-	// mergeAbove is from how many rows in its window on a counter's are merged, and
-	// mergeParts into how many parts of the window.
-	mergeAbove = 512
-	mergeParts = 256
-	// mergeAfter is how long after its end a charge may be merged, in ms. A message that is
-	// doubled and comes later than that may be granted what nobody will spend.
-	mergeAfter = 15_000
 	// keepCounter is how long an idle counter stays, keepTombs a tombstone and keepRecords
 	// an event, in ms.
 	keepCounter = 24 * 3_600_000
@@ -35,14 +27,9 @@ const (
 // counters have. It changes no answer of Commit, but that a merged charge counts up to a
 // 256th of its window longer.
 func (l *Ledger) Clean(ctx context.Context) error {
-	for range cleanChunks {
-		n, err := l.cleanCharges(ctx)
-		if err != nil {
-			return fmt.Errorf("cleaning: %w", err)
-		}
-		if n < cleanChunk {
-			break
-		}
+	before, all, err := l.cleanCharges(ctx)
+	if err != nil {
+		return fmt.Errorf("cleaning: %w", err)
 	}
 	l.turn.Lock()
 	busy := l.busy
@@ -53,24 +40,42 @@ func (l *Ledger) Clean(ctx context.Context) error {
 			return fmt.Errorf("merging charges: %w", err)
 		}
 	}
-	if own := l.o.Monotonic(); l.swept == 0 || own-l.swept >= sweepInterval {
-		if err := l.cleanCounters(ctx); err != nil {
-			return fmt.Errorf("cleaning: %w", err)
-		}
-		l.swept = own
+	own := l.o.Monotonic()
+	// A counter is deleted after its charges: not while some of those that are overdue stay.
+	if !all || l.swept != 0 && own-l.swept < sweepInterval {
+		return nil
+	}
+	done, err := l.cleanCounters(ctx, before)
+	if err != nil {
+		return fmt.Errorf("cleaning: %w", err)
+	}
+	if l.swept = own; !done {
+		l.swept = 0 // it goes on the next time
 	}
 	return nil
 }
 
-// cleanCharges deletes charges that are overdue. Those of a quota that are still open count
+// cleanCharges deletes charges that are overdue, and says whether all are deleted whose Until
+// is at most before.
+func (l *Ledger) cleanCharges(ctx context.Context) (before int64, all bool, err error) {
+	for range cleanChunks {
+		var n int
+		if n, before, err = l.cleanSome(ctx); err != nil || n < cleanChunk {
+			return before, err == nil, err
+		}
+	}
+	return before, false, nil
+}
+
+// cleanSome deletes some charges that are overdue. Those of a quota that are still open count
 // as spent from then on.
-func (l *Ledger) cleanCharges(ctx context.Context) (n int, err error) {
+func (l *Ledger) cleanSome(ctx context.Context) (n int, before int64, err error) {
 	err = l.storage.Transact(ctx, func(rows Rows) error {
 		c, t, err := l.look(rows)
 		if err != nil {
 			return err
 		}
-		before := t - c.stretch(t, longestWindow)
+		before = t - c.stretch(t, longestWindow)
 		charges, err := rows.Overdue(before, cleanChunk)
 		if n = len(charges); n == 0 || err != nil {
 			return err
@@ -80,7 +85,7 @@ func (l *Ledger) cleanCharges(ctx context.Context) (n int, err error) {
 		}
 		return rows.DropCharges(charges, before)
 	})
-	return n, err
+	return n, before, err
 }
 
 // look reads the clock and the steps on record, for what decides on no grant. The turn is
@@ -158,79 +163,56 @@ func fold(rows Rows, charges []Charge) error {
 	return rows.PutCounters(changed)
 }
 
-// merge makes one row of the closed charges in each part of a rate's window, with the latest
-// slot of that part. Only parts that are over are merged.
-func (l *Ledger) merge(ctx context.Context, id int64) error {
-	return l.storage.Transact(ctx, func(rows Rows) error {
-		locked, err := rows.Lock([]int64{id})
-		if err != nil || len(locked) == 0 || locked[0].Kind != wire.KindRate {
-			return err
+// cleanCounters deletes counters, tombstones, records and steps of the clock. No charge is
+// left whose Until is at most before. It says whether that was all.
+func (l *Ledger) cleanCounters(ctx context.Context, before int64) (done bool, err error) {
+	gone := map[int64]struct{}{}
+	for range cleanChunks {
+		var s Swept
+		if s, err = l.cleanIdle(ctx, before); err != nil {
+			break
 		}
-		row := &locked[0]
-		_, t, err := l.look(rows)
-		if err != nil {
-			return err
+		for _, id := range s.Counters {
+			gone[id] = struct{}{}
 		}
-		part := max(row.WindowMillis/mergeParts, 1)
-		charges, err := rows.Oldest(id, math.MinInt64, 4*mergeAbove)
-		if err != nil {
-			return err
+		if done = s.Last == l.sweep && !s.More; done {
+			l.sweep = 0
+			break
 		}
-		var from, into []Charge
-		for _, c := range charges {
-			end := (floorDiv(c.Slot-1, part) + 1) * part
-			if c.Open || end > t-mergeAfter {
-				continue
-			}
-			if n := len(into); n > 0 && into[n-1].Slot == end {
-				into[n-1].Units = add(into[n-1].Units, c.Units)
-			} else {
-				// No worker is called "", so the name is free.
-				m := Charge{Call: Call{Take: uint64(end)}, Counter: id, Slot: end, Units: c.Units, Granted: c.Granted}
-				m.Until = until(row, &m)
-				into = append(into, m)
-			}
-			from = append(from, c)
-		}
-		if len(from) <= len(into) {
-			return nil
-		}
-		if err := rows.DropCharges(from, Forever); err != nil {
-			return err
-		}
-		return rows.PutCharges(into)
-	})
-}
-
-// cleanCounters deletes counters, tombstones, records and steps of the clock.
-func (l *Ledger) cleanCounters(ctx context.Context) error {
-	var gone []int64
-	err := l.storage.Transact(ctx, func(rows Rows) error {
-		c, t, err := l.look(rows)
-		if err != nil {
-			return err
-		}
-		past := c.over(t)
-		if len(past) > 0 {
-			if err := rows.DropSteps(past); err != nil {
-				return err
-			}
-		}
-		before := t - c.stretch(t, longestWindow)
-		gone, err = rows.DropIdle(Sweep{Tombs: t - keepTombs, Before: before - keepCounter, Records: t - keepRecords, Max: cleanChunk})
-		return err
-	})
-	if err != nil || len(gone) == 0 {
-		return err
+		l.sweep = s.Last
+	}
+	if len(gone) == 0 {
+		return done, err
 	}
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	for name, id := range l.ids {
-		if slices.Contains(gone, id) {
+		if _, ok := gone[id]; ok {
 			delete(l.ids, name)
 		}
 	}
-	return nil
+	return done, err
+}
+
+// cleanIdle is one transaction of cleanCounters.
+func (l *Ledger) cleanIdle(ctx context.Context, before int64) (s Swept, err error) {
+	err = l.storage.Transact(ctx, func(rows Rows) error {
+		c, t, err := l.look(rows)
+		if err != nil {
+			return err
+		}
+		if past := c.over(t); len(past) > 0 {
+			if err := rows.DropSteps(past); err != nil {
+				return err
+			}
+		}
+		// The last charge of a counter is overdue within a day of what Sweep says of it:
+		// an open one of a quota is kept an hour, a merged one a 256th of the window.
+		before := min(before, t-c.stretch(t, longestWindow))
+		s, err = rows.DropIdle(Sweep{Tombs: t - keepTombs, Before: before - keepCounter, Records: t - keepRecords, After: l.sweep, Max: cleanChunk})
+		return err
+	})
+	return s, err
 }
 
 // utc is a ledger time for people.

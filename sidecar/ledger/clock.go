@@ -15,6 +15,10 @@ const (
 	jump = 10
 	// longestLife is the longest life of a lease, in ms.
 	longestLife = 30_000
+	// quotaLife is the longest life of a lease of a quota, in ms, deferredLife that of one
+	// of a limit that is Deferred.
+	quotaLife    = 15_000
+	deferredLife = 15_000
 	// drift is one part in so many by which the rates of two clocks may differ.
 	drift = 1000
 )
@@ -28,6 +32,7 @@ type clock struct {
 	// It rests on the reading at mark. floor is the same at least, at the last reading.
 	ceiling, floor int64
 	mark           int64 // own time, ms
+	last           int64 // own time of the last reading
 	// high is the highest ledger time that is known: quotas never go back before it.
 	high  int64
 	steps []Step
@@ -54,7 +59,15 @@ func (c *clock) limitAt(now int64) int64 { return c.ceiling + now + max(0, now-c
 
 // stepped says that the clock has stepped forward, or that commits may have been lost.
 func (c *clock) stepped(r reading) bool {
-	return c.known && (r.T > c.limitAt(r.after)+jump || r.Timeline != c.timeline)
+	return c.known && (c.ahead(r) || r.Timeline != c.timeline)
+}
+
+// ahead says that a reading is later than the clock can show without a step.
+func (c *clock) ahead(r reading) bool { return r.T > c.limitAt(r.after)+jump }
+
+// fell says that a reading is earlier than the clock can show without a step back.
+func (c *clock) fell(r reading) bool {
+	return c.known && r.T < c.floor+r.before-max(0, r.before-c.last)/drift-2
 }
 
 // accept takes a reading that has not stepped and returns the ledger time. A step forward
@@ -69,7 +82,7 @@ func (c *clock) accept(r reading) int64 {
 	if ceiling := t - r.before; !c.known || ceiling <= c.limitAt(r.before)-r.before {
 		c.ceiling, c.mark = ceiling, r.before
 	}
-	c.floor = t - r.after
+	c.floor, c.last = t-r.after, r.after
 	c.known, c.timeline = true, r.Timeline
 	return t
 }
@@ -142,7 +155,8 @@ func (c *clock) over(t int64) (past []Step) {
 // period is the number of a quota's period at time t, which is never before high, and how
 // long it lasts from then. No step of the clock opens a period early: one whose beginning
 // was jumped over begins when so much time has really passed as was missing, and until then
-// the one that was the latest before goes on.
+// the one that was the latest before goes on. One whose beginning came nearer does not begin
+// before the last lease of the one before it has ended.
 func (c *clock) period(l *wire.Limit, t int64) (n, left int64) {
 	if l.WindowMillis == 0 {
 		return 0, Forever
@@ -151,10 +165,14 @@ func (c *clock) period(l *wire.Limit, t int64) (n, left int64) {
 	left = l.StartMillis + (n+1)*l.WindowMillis - t
 	ahead := func(s Step) int64 { return max(0, s.After-max(s.Before, s.High)) }
 	for s, t := range c.without(t, ahead) {
-		old := floorDiv(max(s.Before, s.High)-l.StartMillis, l.WindowMillis)
+		from := max(s.Before, s.High)
+		old := floorDiv(from-l.StartMillis, l.WindowMillis)
 		border := l.StartMillis + (old+1)*l.WindowMillis
 		opens := s.After + border - s.Before
-		if border <= s.After && t < opens && old < n {
+		if border > s.After {
+			opens = s.After + min(quotaLife, border-from)
+		}
+		if s.After > from && t < opens && old < n {
 			n, left = old, opens-t
 		}
 	}

@@ -24,7 +24,7 @@ type Batch struct {
 type Take struct {
 	ID           uint64
 	Waiting      bool
-	Subscription uint32 // whose counters these are listed under; 0: nobody's
+	Subscription uint32 // whose counters these are listed under, see Counter; 0: nobody's
 	// Until is when the subscription expires: no lease outlives it. Zero: never.
 	Until  time.Time
 	Limits []Limit
@@ -47,12 +47,15 @@ type Grant struct {
 
 // Counter is the state of one counter, for people.
 type Counter struct {
-	ID           int64
+	ID int64
+	// Subscription is whose it is. One whose key several subscriptions use is nobody's, 0,
+	// from when the second asked for it: it is listed with Filter.All only.
 	Subscription uint32
 	Limit        wire.Limit // as it was last asked for
 	Period       int64      // of a quota, from 0; else 0
-	// Used is what is known to be spent in the window or period, Leased what is out in open
-	// leases and may be spent, Left what is neither; below 0 when overdrawn.
+	// Leased is what is out in open leases and may be spent or come back, Used what else
+	// counts in the window or period: it was spent, or its worker has not said so in time.
+	// Left is what is neither; below 0 when overdrawn.
 	Used, Leased, Left int64
 	// Raised is what was added to the amount of this period.
 	Raised int64

@@ -50,7 +50,7 @@ func (g *group) lock() error {
 	if err != nil {
 		return err
 	}
-	if g.stepped(r) {
+	if g.stepped(r) || g.fell(r) {
 		return errStepped
 	}
 	g.t, g.read = g.accept(r), true
@@ -78,8 +78,8 @@ func (g *group) find() (ids []int64, err error) {
 					ids = append(ids, id)
 					continue
 				}
-				row := Row{Name: name, T: t, Ends: ends(t, left)}
-				row.asked(take.Subscription, &limit.Limit)
+				row := Row{Name: name, T: t, Ends: ends(t, left), Subscription: take.Subscription}
+				row.asked(&limit.Limit)
 				missing = append(missing, row)
 			}
 		}

@@ -50,6 +50,7 @@ type Ledger struct {
 	announced uint64 // the resets that OnReset was told of
 
 	swept time.Duration // own time of the last sweep; Clean's
+	sweep int64         // the last counter that an unfinished sweep looked at; Clean's
 
 	waiting sync.Mutex // held by what reads or writes below
 	waits   map[int64]*wait
@@ -173,10 +174,17 @@ func (b *beating) run(own func() time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := b.follow(); err != nil {
+	if err := b.follow(r); err != nil {
 		return err
 	}
 	first := !b.known
+	if first || b.fell(r) {
+		// All ledgers go on from what any of them has used. What one has only read is
+		// forgotten: others do not know of it.
+		if b.high, err = b.rows.Latest(); err != nil {
+			return err
+		}
+	}
 	b.high = max(b.high, b.meta.T)
 	if err := b.detect(r); err != nil {
 		return err
@@ -197,8 +205,9 @@ func (b *beating) run(own func() time.Duration) (err error) {
 	return b.rows.PutMeta(b.meta)
 }
 
-// follow reads the steps on record. What another ledger recorded since moves the pair.
-func (b *beating) follow() error {
+// follow reads the steps on record. What another ledger recorded since moves the pair, unless
+// the last reading was after it: then the clock is not ahead.
+func (b *beating) follow(r reading) error {
 	steps, err := b.rows.Steps()
 	if err != nil {
 		return err
@@ -208,8 +217,9 @@ func (b *beating) follow() error {
 		last = b.steps[n-1].ID
 	}
 	for _, s := range steps {
-		if s.ID > last && b.known {
+		if s.ID > last && b.known && b.ahead(r) {
 			b.followed(s)
+			b.floor = min(b.floor, r.T-r.after) // where it was not the only one
 		}
 	}
 	b.steps = steps
@@ -219,7 +229,7 @@ func (b *beating) follow() error {
 // detect puts on record what a reading shows.
 func (b *beating) detect(r reading) error {
 	switch back := b.meta.Ahead - r.Ahead; {
-	case b.known && r.T > b.limitAt(r.after)+jump:
+	case b.known && b.ahead(r):
 		if err := b.put(b.step(r)); err != nil {
 			return err
 		}

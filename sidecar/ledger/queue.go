@@ -166,12 +166,13 @@ func (l *Ledger) Take(ctx context.Context, b Batch) ([]Grant, error) {
 			which = append(which, i)
 		}
 	}
-	// The first answer stands where there is no second one: it is on record.
-	if second := l.submit(ctx, again); second.Err == nil {
-		l.leave(second.freed)
-		for n, i := range which {
-			r.Grants[i] = second.Grants[n]
-		}
+	second := l.submit(ctx, again)
+	if second.Err != nil {
+		return nil, second.Err // it may be on record all the same
+	}
+	l.leave(second.freed)
+	for n, i := range which {
+		r.Grants[i] = second.Grants[n]
 	}
 	return r.Grants, nil
 }

@@ -30,6 +30,8 @@ type Rows interface {
 type Clockwork interface {
 	// Now reads the clock, after the rows that were locked before are held.
 	Now() (Reading, error)
+	// Latest is the latest time that was used on any counter; of none 0.
+	Latest() (int64, error)
 	// Meta reads the ledger's own row, and holds it.
 	Meta() (Meta, error)
 	PutMeta(Meta) error
@@ -68,8 +70,8 @@ type Charges interface {
 	Overdue(until int64, max int) ([]Charge, error)
 	// DropCharges deletes charges, but those whose Until is beyond until by now.
 	DropCharges(charges []Charge, until int64) error
-	// DropIdle deletes what a Sweep says is idle, and returns the ids of the counters.
-	DropIdle(Sweep) ([]int64, error)
+	// DropIdle deletes what a Sweep says is idle.
+	DropIdle(Sweep) (Swept, error)
 }
 
 // Records are for people.
@@ -128,11 +130,13 @@ type Name struct {
 type Row struct {
 	ID int64
 	Name
-	// As it was last asked for.
+	// Subscription is whose it is, as long as no other asks for it: then it is nobody's,
+	// 0, from then on.
 	Subscription uint32
-	Amount       int64
-	SuccessOnly  bool
-	ReportOnly   bool
+	// As it was last asked for.
+	Amount      int64
+	SuccessOnly bool
+	ReportOnly  bool
 	// T is the last ledger time that was used on it.
 	T int64
 	// Used, of a quota, is what its closed charges spent; else 0.
@@ -186,16 +190,26 @@ type Usage struct {
 	Units     int64 // of all
 	OpenUnits int64 // of those that are open
 	Live      int64 // how many are open and live
+	LiveUnits int64 // of these
 	Rows      int64 // how many there are
 	Oldest    int64 // the lowest slot; of no rows 0
 }
 
-// Sweep says what is idle: tombstones up to the time Tombs; counters without charges, a
-// quota's whose Ends is at most Before, another's whose window after T is over by Before;
-// events up to the time Records; events and adjustments beyond the newest MaxRecords.
+// Sweep says what is idle: tombstones up to the time Tombs; of the first Max counters whose
+// id is above After, a quota's whose T and Ends are at most Before, another's whose window
+// after T is over by Before, none of which has a charge by then; events up to the time
+// Records; events and adjustments beyond the newest MaxRecords.
 type Sweep struct {
 	Tombs, Before, Records int64
-	Max                    int // at most so many of each
+	After                  int64
+	Max                    int // at most so many of each are deleted
+}
+
+// Swept is what one DropIdle did.
+type Swept struct {
+	Counters []int64 // the ids of those that were deleted
+	Last     int64   // the highest id that was looked at; Sweep.After: there is none above it
+	More     bool    // of the rest there may be more
 }
 
 // MaxRecords is how many events, and how many adjustments, are kept.

@@ -4,8 +4,9 @@ import (
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
-// settle takes all settlements and abandoned calls of the batches. Each changes a charge at
-// most once: when it is open. What does not fit is let be: then the charge counts in full.
+// settle takes all settlements and abandoned calls of the batches. They change charges that
+// are open, and each closes one at most once. What does not fit is let be: then the charge
+// counts in full.
 func (g *group) settle() {
 	for i := range g.batches {
 		b := &g.batches[i]
@@ -31,23 +32,41 @@ func (g *group) settle() {
 func (g *group) settleOne(c *Charge, s wire.Settlement) {
 	slots := g.counters[c.Counter].Kind == wire.KindConcurrency
 	switch {
+	case !c.Open:
 	case slots && s.Extend:
-		g.extend(c)
+		g.extend(c, longestLife)
 	case slots:
 		g.close(c, 0, max(s.AgeMillis, 0))
-	case s.Extend || s.Spent < 0 || s.AgeMillis < 0 || s.Spent > c.Units && !c.Overdraft:
+	case s.Extend && c.Overdraft:
+		c.Units = min(c.Units, max(s.Spent, 0))
+		g.extend(c, deferredLife)
+	case s.Spent < 0 || s.Spent > c.Units && !c.Overdraft:
+	case s.Extend:
+		g.shrink(c, s.Spent)
+	case s.AgeMillis < 0:
 	default:
 		g.close(c, s.Spent, s.AgeMillis)
 	}
 }
 
-// extend keeps an open charge of a concurrency limit for another life from now on.
-func (g *group) extend(c *Charge) {
-	if !c.Open {
-		return
-	}
+// shrink leaves an open charge as many units as were spent of it: no more will be. That of a
+// quota goes on to wait for its settlement.
+func (g *group) shrink(c *Charge, spent int64) {
 	row := g.counters[c.Counter]
-	c.Slot = g.now(row) + longestLife
+	waits := c.Until
+	if now := g.now(row); row.Kind == wire.KindQuota && c.Until < now+keepOpen/2 {
+		waits = now + keepOpen
+	}
+	if c.Units != spent || c.Until != waits {
+		c.Units, c.Until = spent, waits
+		g.save(*c)
+	}
+}
+
+// extend keeps an open charge for another life from now on.
+func (g *group) extend(c *Charge, life int64) {
+	row := g.counters[c.Counter]
+	c.Slot = max(c.Slot, g.now(row)+life)
 	c.Until = until(row, c)
 	g.changed(row)
 	g.save(*c)
@@ -59,7 +78,17 @@ func (g *group) close(c *Charge, spent, age int64) {
 		return
 	}
 	row := g.counters[c.Counter]
-	c.Open, c.Units, c.Slot = false, spent, min(c.Slot, used(c.Granted, age))
+	last := used(c.Granted, age)
+	if c.Overdraft {
+		// It was spent from until its last extension, whatever the clock did since the
+		// grant, and may have been until now.
+		last = max(last, c.Slot-deferredLife)
+		if now := g.now(row); last > c.Slot && now > c.Slot {
+			c.Slot = now
+			g.changed(row)
+		}
+	}
+	c.Open, c.Units, c.Slot = false, spent, min(c.Slot, last)
 	switch row.Kind {
 	case wire.KindQuota:
 		row.Used, c.Units = add(row.Used, spent), 0

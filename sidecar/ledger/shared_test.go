@@ -90,18 +90,19 @@ type pair struct {
 	*testing.T
 	clock    *conformance.Clock
 	timeline string
+	storage  *memory.Storage
 	a, b     *ledger.Ledger
 	last     uint64
 }
 
 func newPair(t *testing.T) *pair {
 	p := &pair{T: t, clock: conformance.NewClock(), timeline: "1"}
-	storage := memory.New(func() ledger.Reading {
+	p.storage = memory.New(func() ledger.Reading {
 		return ledger.Reading{T: p.clock.Now().UnixMilli(), Timeline: p.timeline, Shared: true}
 	})
-	p.a = ledger.New(storage, p.clock.Options())
+	p.a = ledger.New(p.storage, p.clock.Options())
 	p.beat(p.a)
-	p.b = ledger.New(storage, p.clock.Options())
+	p.b = ledger.New(p.storage, p.clock.Options())
 	p.beat(p.b)
 	return p
 }
@@ -169,6 +170,47 @@ func TestAStepThatTwoSidecarsSeeCountsOnce(t *testing.T) {
 	p.want(p.passes(p.b, 3, limit), 2)
 }
 
+// TestAStepBackOpensNoPeriodAgain has a period opened by one sidecar, and then the clock go
+// back: nobody else may go on with the one before.
+func TestAStepBackOpensNoPeriodAgain(t *testing.T) {
+	for name, other := range map[string]func(*pair) *ledger.Ledger{
+		"by another that runs": func(p *pair) *ledger.Ledger { return p.b },
+		"by another that starts": func(p *pair) *ledger.Ledger {
+			c := ledger.New(p.storage, p.clock.Options())
+			p.beat(c)
+			p.clock.Advance(3 * time.Second)
+			return c
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			q := quotaOf(5)
+			q.WindowMillis, q.StartMillis = 60_000, p.clock.Start()
+			p.clock.Advance(59 * time.Second)
+			p.beat(p.a)
+			p.beat(p.b)
+			p.want(p.passes(p.a, 3, q), 3)
+			p.clock.Advance(1100 * time.Millisecond)
+			p.want(p.passes(p.a, 5, q), 5)
+			p.clock.Step(-30 * time.Second)
+			p.want(p.passes(other(p), 1, q), 0)
+		})
+	}
+}
+
+func TestAStepThatASidecarCameAfterDoesNotMoveItsClock(t *testing.T) {
+	p := newPair(t)
+	q := quotaOf(5)
+	q.WindowMillis, q.StartMillis = 60_000, p.clock.Start()
+	p.want(p.passes(p.a, 5, q), 5)
+	p.clock.Step(31 * time.Second)
+	c := ledger.New(p.storage, p.clock.Options())
+	p.beat(c)
+	p.beat(p.a)
+	p.beat(c)
+	p.want(p.passes(c, 1, q), 0)
+}
+
 func TestAfterAFailoverNothingIsGrantedForAWindow(t *testing.T) {
 	p := newPair(t)
 	limit, slot := calls("minute", 5, time.Minute), ledger.Limit{Limit: wire.Limit{Name: "slots", Key: "k", Kind: wire.KindConcurrency, Unit: wire.UnitCalls, Amount: 1}}
@@ -216,6 +258,52 @@ func TestASlotThatIsJustBeingReleasedIsWaitedFor(t *testing.T) {
 	began := time.Now()
 	if g := take(waiting("vm3", 1, slot)); g.Exhausted == nil || time.Since(began) < 20*time.Millisecond {
 		t.Errorf("a slot that stays held: %+v after %v", g, time.Since(began))
+	}
+}
+
+// hooked is a storage of which a call of Buried can be held: there is one in each look of a
+// take.
+type hooked struct {
+	ledger.Storage
+	hook func()
+}
+
+type hookedRows struct {
+	ledger.Rows
+	hook func()
+}
+
+func (h hooked) Transact(ctx context.Context, f func(ledger.Rows) error) error {
+	return h.Storage.Transact(ctx, func(rows ledger.Rows) error { return f(hookedRows{rows, h.hook}) })
+}
+
+func (h hookedRows) Buried(calls []ledger.Call) ([]ledger.Call, error) {
+	h.hook()
+	return h.Rows.Buried(calls)
+}
+
+// TestASecondLookThatIsLostIsAnError: what it granted is on record, and the worker has to
+// know that it may be.
+func TestASecondLookThatIsLostIsAnError(t *testing.T) {
+	clock := conformance.NewClock()
+	storage := memory.New(func() ledger.Reading { return ledger.Reading{T: clock.Now().UnixMilli(), Timeline: "1"} })
+	ctx, cancel := context.WithCancel(context.Background())
+	returned := make(chan struct{})
+	looks := 0
+	l := run(t, ledger.New(hooked{storage, func() {
+		if looks++; looks == 3 { // one to hold the slot, one that finds none
+			cancel()
+			<-returned
+		}
+	}}, clock.Options()))
+	slot := ledger.Limit{Limit: wire.Limit{Name: "slots", Key: "k", Kind: wire.KindConcurrency, Unit: wire.UnitCalls, Amount: 1}}
+	if _, err := l.Take(ctx, waiting("vm1", 1, slot)); err != nil {
+		t.Fatal(err)
+	}
+	grants, err := l.Take(ctx, waiting("vm2", 1, slot, quotaOf(5)))
+	close(returned)
+	if !errors.Is(err, context.Canceled) || grants != nil {
+		t.Errorf("%+v, %v; want the context's error", grants, err)
 	}
 }
 

@@ -79,6 +79,12 @@ func (r *sqlRows) Now() (Reading, error) {
 	return reading, err
 }
 
+// Latest implements Clockwork.
+func (r *sqlRows) Latest() (t int64, err error) {
+	err = r.tx.QueryRow(r.ctx, `SELECT COALESCE(MAX(t), 0) FROM limit_counter`).Scan(&t)
+	return t, err
+}
+
 // Meta implements Clockwork.
 func (r *sqlRows) Meta() (m Meta, err error) {
 	var resets int64

@@ -61,7 +61,7 @@ var (
 		`) AS v WHERE limit_counter.id = v.column1`)
 	// The sums are of one index alone, limit_charge_usage.
 	usageOf = repeated(`SELECT v.column1, COALESCE(CAST(SUM(c.units) AS BIGINT), 0), COALESCE(CAST(SUM(CASE WHEN c.open THEN c.units ELSE 0 END) AS BIGINT), 0),
-		COUNT(CASE WHEN c.open AND c.slot > v.column3 THEN 1 END), COUNT(c.slot), COALESCE(MIN(c.slot), 0)
+		COUNT(CASE WHEN c.open AND c.slot > v.column3 THEN 1 END), COALESCE(CAST(SUM(CASE WHEN c.open AND c.slot > v.column3 THEN c.units ELSE 0 END) AS BIGINT), 0), COUNT(c.slot), COALESCE(MIN(c.slot), 0)
 		FROM (VALUES `, `(CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))`, `) AS v
 		LEFT JOIN limit_charge c ON c.counter = v.column1 AND c.slot > v.column2 AND c.units > 0 GROUP BY v.column1`)
 )
@@ -174,7 +174,7 @@ func (r *sqlRows) Usage(windows []Window) ([]Usage, error) {
 		_, err := query(r, func(s scanner) (struct{}, error) {
 			var id int64
 			var u Usage
-			err := s.Scan(&id, &u.Units, &u.OpenUnits, &u.Live, &u.Rows, &u.Oldest)
+			err := s.Scan(&id, &u.Units, &u.OpenUnits, &u.Live, &u.LiveUnits, &u.Rows, &u.Oldest)
 			found[id] = u
 			return struct{}{}, err
 		}, usageOf.of(len(part)), args...)
@@ -240,26 +240,35 @@ func (r *sqlRows) DropCharges(charges []Charge, until int64) error {
 	})
 }
 
-// DropIdle implements Charges.
-func (r *sqlRows) DropIdle(s Sweep) ([]int64, error) {
-	if err := r.exec(`DELETE FROM limit_tomb WHERE (worker, take) IN (SELECT worker, take FROM limit_tomb WHERE t <= ? ORDER BY t LIMIT ?)`, s.Tombs, s.Max); err != nil {
-		return nil, err
-	}
-	for _, statement := range []string{
-		`DELETE FROM limit_event WHERE id IN (SELECT id FROM limit_event WHERE t <= ? OR id <= (SELECT MAX(id) FROM limit_event) - ? ORDER BY id LIMIT ?)`,
-		`DELETE FROM limit_adjustment WHERE id IN (SELECT id FROM limit_adjustment WHERE id <= (SELECT MAX(id) FROM limit_adjustment) - ? ORDER BY id LIMIT ?)`,
+// DropIdle implements Charges. Counters are gone through by id: an index by what is idle would
+// have to be written with each lease.
+func (r *sqlRows) DropIdle(s Sweep) (done Swept, err error) {
+	for _, d := range []struct {
+		statement string
+		before    int64
+	}{
+		{`DELETE FROM limit_tomb WHERE (worker, take) IN (SELECT worker, take FROM limit_tomb WHERE t <= ? ORDER BY t LIMIT ?)`, s.Tombs},
+		{`DELETE FROM limit_event WHERE id IN (SELECT id FROM limit_event WHERE t <= ? ORDER BY t LIMIT ?)`, s.Records},
+		{`DELETE FROM limit_event WHERE id IN (SELECT id FROM limit_event WHERE id <= (SELECT MAX(id) FROM limit_event) - ? ORDER BY id LIMIT ?)`, MaxRecords},
+		{`DELETE FROM limit_adjustment WHERE id IN (SELECT id FROM limit_adjustment WHERE id <= (SELECT MAX(id) FROM limit_adjustment) - ? ORDER BY id LIMIT ?)`, MaxRecords},
 	} {
-		args := []any{s.Records, MaxRecords, s.Max}
-		if strings.Contains(statement, "limit_adjustment") {
-			args = args[1:]
+		result, err := r.tx.Exec(r.ctx, d.statement, d.before, s.Max)
+		if err != nil {
+			return done, err
 		}
-		if err := r.exec(statement, args...); err != nil {
-			return nil, err
+		n, err := result.RowsAffected()
+		if err != nil {
+			return done, err
 		}
+		done.More = done.More || n >= int64(s.Max)
 	}
-	return query(r, func(s scanner) (id int64, err error) { return id, s.Scan(&id) },
-		`DELETE FROM limit_counter WHERE t <= ? AND id IN (SELECT c.id FROM limit_counter c
-			WHERE (c.kind <> 'quota' AND c.t + c.window_ms <= ? OR c.kind = 'quota' AND c.ends <= ?)
-			  AND NOT EXISTS (SELECT 1 FROM limit_charge h WHERE h.counter = c.id) ORDER BY c.id LIMIT ?) RETURNING id`,
-		s.Before, s.Before, s.Before, s.Max)
+	err = r.tx.QueryRow(r.ctx, `SELECT COALESCE(MAX(id), ?) FROM (SELECT id FROM limit_counter WHERE id > ? ORDER BY id LIMIT ?) AS looked`,
+		s.After, s.After, s.Max).Scan(&done.Last)
+	if err != nil || done.Last == s.After {
+		return done, err
+	}
+	done.Counters, err = query(r, func(s scanner) (id int64, err error) { return id, s.Scan(&id) },
+		`DELETE FROM limit_counter WHERE id > ? AND id <= ? AND t <= ? AND (kind <> 'quota' AND t + window_ms <= ? OR kind = 'quota' AND ends <= ?) RETURNING id`,
+		s.After, done.Last, s.Before, s.Before, s.Before)
+	return done, err
 }

@@ -6,8 +6,13 @@ import (
 	"github.com/tollgate/tollgate/internal/wire"
 )
 
-// slotRetry is when to ask again for a slot of a concurrency limit, in ms.
-const slotRetry = 1000
+const (
+	// slotRetry is when to ask again for a slot of a concurrency limit, in ms.
+	slotRetry = 1000
+	// expiredRetry is when to ask again for a subscription that has expired, in ms: others
+	// may use the same counter, and the expiry may be put off.
+	expiredRetry = 1000
+)
 
 // life is how long a lease of a limit may be spent, in ms: a permit as long as the call that
 // waits for it, a slot until it has to be extended, what is leased in advance for a
@@ -17,13 +22,13 @@ func life(l *wire.Limit) int64 {
 	case l.Kind == wire.KindConcurrency:
 		return longestLife
 	case l.Deferred():
-		return 15_000
+		return deferredLife
 	case l.Amount <= wire.PermitMax:
 		return 2_000
 	case l.Kind == wire.KindRate:
 		return min(max(l.WindowMillis/20, 1_000), 15_000)
 	}
-	return 15_000
+	return quotaLife
 }
 
 // want is what a take wants of one limit, and what there is.
@@ -66,6 +71,10 @@ func (g *group) wants(t *Take) []want {
 		}
 		name, left := g.name(&l.Limit, g.high)
 		row := g.counters[g.names[name]]
+		if row.Subscription != 0 && row.Subscription != t.Subscription {
+			row.Subscription = 0 // once and for all
+			g.dirty[row.ID] = struct{}{}
+		}
 		w := want{index: i, limit: l, row: row, usage: g.usage[row.ID], life: min(life(&l.Limit), left)}
 		if !t.Until.IsZero() {
 			w.life = min(w.life, t.Until.UnixMilli()-g.high)
@@ -95,7 +104,7 @@ func (g *group) short(wants []want, t *Take) (*wire.Exhausted, error) {
 			x = &wire.Exhausted{Limit: w.index, RetryMillis: retry}
 		}
 		if w.free < 1 && !w.limit.ReportOnly {
-			g.reached(w, t)
+			g.reached(w)
 		}
 	}
 	if x != nil {
@@ -109,7 +118,7 @@ func (g *group) short(wants []want, t *Take) (*wire.Exhausted, error) {
 func (g *group) retry(w *want, t *Take) (ms int64, ok bool, err error) {
 	switch {
 	case !t.Until.IsZero() && t.Until.UnixMilli() <= g.high:
-		return -1, false, nil
+		return expiredRetry, false, nil
 	case w.limit.ReportOnly:
 		return 0, true, nil
 	}
@@ -175,11 +184,14 @@ func (g *group) lease(call Call, t *Take, w *want) (wire.Lease, bool) {
 	}
 	now := g.now(w.row)
 	c := Charge{Call: call, Counter: w.row.ID, Slot: now + w.life, Units: units, Granted: now, Open: true, Overdraft: w.limit.Deferred()}
+	if w.limit.Kind == wire.KindConcurrency {
+		c.Slot = now + longestLife // the call goes on when its subscription expires
+	}
 	c.Until = until(w.row, &c)
 	g.save(c)
 	g.charges[call] = append(g.charges[call], c)
 	g.changed(w.row)
-	w.row.asked(t.Subscription, &w.limit.Limit)
+	w.row.asked(&w.limit.Limit)
 	if _, left := g.name(&w.limit.Limit, g.high); left != Forever {
 		w.row.Ends = max(w.row.Ends, ends(g.high, left))
 	}
@@ -187,7 +199,7 @@ func (g *group) lease(call Call, t *Take, w *want) (wire.Lease, bool) {
 	if u.Rows == 0 || c.Slot < u.Oldest {
 		u.Oldest = c.Slot
 	}
-	u.Units, u.OpenUnits, u.Live, u.Rows = u.Units+units, u.OpenUnits+units, u.Live+1, u.Rows+1
+	u.Units, u.OpenUnits, u.LiveUnits, u.Live, u.Rows = u.Units+units, u.OpenUnits+units, u.LiveUnits+units, u.Live+1, u.Rows+1
 	g.warn(w.row, g.spent(w.row))
 	return wire.Lease{Limit: w.index, Counter: w.row.ID, Units: units, LifeMillis: w.life, Left: w.free - units, ResetMillis: g.reset(w)}, true
 }
@@ -227,8 +239,8 @@ func (g *group) reset(w *want) int64 {
 }
 
 // asked keeps a limit as it was last asked for.
-func (r *Row) asked(subscription uint32, l *wire.Limit) {
-	r.Subscription, r.Amount, r.SuccessOnly, r.ReportOnly = subscription, l.Amount, l.SuccessOnly, l.ReportOnly
+func (r *Row) asked(l *wire.Limit) {
+	r.Amount, r.SuccessOnly, r.ReportOnly = l.Amount, l.SuccessOnly, l.ReportOnly
 }
 
 const (

@@ -12,29 +12,39 @@ const again = 60_000
 // spent as they are granted.
 func (g *group) spent(row *Row) int64 {
 	u := g.usage[row.ID]
-	if row.Unit == wire.UnitCalls && !row.ReportOnly && row.Amount <= wire.PermitMax {
-		return row.Used + u.Units
+	return row.spent(u.Units, u.OpenUnits)
+}
+
+// spent is what is known to be spent when so many units are charged, and so many of them to
+// open leases.
+func (r *Row) spent(units, open int64) int64 {
+	if r.Unit == wire.UnitCalls && !r.ReportOnly && r.Amount <= wire.PermitMax {
+		return r.Used + units
 	}
-	return row.Used + u.Units - u.OpenUnits
+	return r.Used + units - open
 }
 
 // warn makes the events that are due when so much is known to be spent.
 func (g *group) warn(row *Row, spent int64) {
-	amount := row.Amount + row.Raised
-	if row.Kind == wire.KindConcurrency || amount < 1 {
+	if row.Kind == wire.KindConcurrency || row.Amount+row.Raised < 1 {
 		return // of slots only a refusal is an event
 	}
 	for i, percent := range percents {
-		if float64(spent)*100 >= float64(percent)*float64(amount) {
+		if row.reaches(spent, percent) {
 			g.report(row, i, spent)
 		}
 	}
 }
 
+// reaches says that what is spent is so much of the amount, in percent.
+func (r *Row) reaches(spent, percent int64) bool {
+	return float64(spent)*100 >= float64(percent)*float64(r.Amount+r.Raised)
+}
+
 // reached makes the event of a limit that refused a request.
-func (g *group) reached(w *want, t *Take) {
+func (g *group) reached(w *want) {
 	before := *w.row
-	w.row.asked(t.Subscription, &w.limit.Limit)
+	w.row.asked(&w.limit.Limit)
 	if !g.report(w.row, len(percents)-1, g.spent(w.row)) {
 		*w.row = before // a refusal writes nothing else
 	}

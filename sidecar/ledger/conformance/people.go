@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -23,8 +24,12 @@ func init() {
 			if diff := cmp.Diff(want, c); diff != "" {
 				w.t.Errorf("counter (-want +got):\n%s", diff)
 			}
-			w.clock.Advance(61 * time.Second)
-			w.state(0, 1, 4)
+			w.clock.Advance(6999 * time.Millisecond)
+			w.state(1, 1, 3)
+			w.clock.Advance(time.Millisecond) // nobody settles the other any more
+			w.state(2, 0, 3)
+			w.clock.Advance(54 * time.Second)
+			w.state(1, 0, 4)
 			w.clock.Advance(time.Second)
 			if c := w.state(0, 0, 5); !c.Reset.IsZero() {
 				w.t.Errorf("reset %v of an unused counter", c.Reset)
@@ -42,6 +47,50 @@ func init() {
 			if list := w.counters(); len(list) != 2 {
 				w.t.Errorf("%d counters when the quota's period is over, want 2", len(list))
 			}
+		},
+		"a counter that two subscriptions use is nobody's, and stays so": func(w *world) {
+			one := w.counters
+			ask := func(id uint64, subscription uint32, l ledger.Limit) {
+				w.commit(ledger.Batch{Worker: "vm2", Takes: []ledger.Take{{ID: id, Waiting: true, Subscription: subscription, Limits: []ledger.Limit{l}}}})
+			}
+			for i, amount := range []int64{5, 1} { // the second asks in vain
+				l := rate(amount, minute)
+				l.Key = fmt.Sprint("organization:", i)
+				id := uint64(10 * i)
+				ask(id+1, 7, l)
+				ask(id+2, 7, l)
+				if c := one()[i]; c.Subscription != 7 {
+					w.t.Errorf("it is %d's, want 7's", c.Subscription)
+				}
+				ask(id+3, 8, l)
+				ask(id+4, 7, l)
+				for _, f := range []ledger.Filter{{Subscription: 7}, {Subscription: 8}} {
+					if list, err := w.l.Counters(context.Background(), f); len(list) > 0 || err != nil {
+						w.t.Errorf("%+v lists %+v, %v", f, list, err)
+					}
+				}
+				if list := one(); len(list) != i+1 || list[i].Subscription != 0 {
+					w.t.Errorf("all: %+v", list)
+				}
+			}
+		},
+		"events come again after a reset, and after a raise those that are no longer reached": func(w *world) {
+			l, q := rate(20, minute), w.quota(20, week)
+			w.percents([]int{80}, func() { w.spends(16, l) })
+			w.reset()
+			w.percents([]int{}, func() { w.spends(15, l) })
+			w.percents([]int{80}, func() { w.spend(l) })
+			w.percents([]int{80, 95, 100}, func() { w.granted(20, q) })
+			raise := func(units int64) {
+				if _, err := w.l.Raise(context.Background(), "uid 0", w.counters()[1].ID, units); err != nil {
+					w.t.Fatal(err)
+				}
+			}
+			raise(1)
+			w.percents([]int{100}, func() { w.granted(1, q) })
+			raise(9)
+			w.percents([]int{}, func() { w.spends(2, q) })
+			w.percents([]int{80}, func() { w.spends(1, q) })
 		},
 		"a reset forgets what was spent, not what is out": func(w *world) {
 			for _, limit := range []ledger.Limit{rate(5, minute), w.quota(5, week)} {

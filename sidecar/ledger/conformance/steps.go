@@ -100,6 +100,23 @@ func init() {
 			w.clock.Advance(late)
 			w.granted(5, q)
 		},
+		"a step forward that brings a period nearer opens it after the last lease before it": func(w *world) {
+			q := w.quota(300, time.Hour)
+			w.clock.Advance(time.Hour - 40*time.Second)
+			g, _ := w.take(wanted(50, q))
+			if g.Leases[0].LifeMillis != 15_000 {
+				w.t.Fatalf("%+v", g.Leases)
+			}
+			w.spends(249, q)
+			w.clock.Step(30 * time.Second)
+			w.granted(0, q)
+			w.clock.Advance(10 * time.Second) // the hour is over
+			w.granted(0, q)
+			w.clock.Advance(5*time.Second - time.Millisecond)
+			w.granted(0, q)
+			w.clock.Advance(25*time.Second + late) // SQLite's time has not stepped
+			w.granted(300, q)
+		},
 		"what is left of a period goes on after a step forward": func(w *world) {
 			q := w.quota(5, time.Hour)
 			w.clock.Advance(30 * minute)

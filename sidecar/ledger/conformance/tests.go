@@ -190,7 +190,8 @@ var tests = map[string]func(w *world){
 		w.settle(id, c, 2, 0)
 		w.settle(id, c, -1, 0)
 		w.settle(id, c, 0, -1)
-		w.commit(ledger.Batch{Worker: "vm1", Settlements: []wire.Settlement{{Take: id, Counter: c, Extend: true}}})
+		w.extend(id, c, 2)
+		w.extend(id, c, -1)
 		w.state(0, 1, 0)
 		w.granted(0, rate(1, minute))
 	},
@@ -244,6 +245,13 @@ var tests = map[string]func(w *world){
 		w.clean()
 		w.refused(wire.Exhausted{RetryMillis: -1}, q)
 	},
+	"a quota may begin whenever a policy says": func(w *world) {
+		for _, year := range []int{1, 9999} {
+			q := w.quota(1, week)
+			q.StartMillis = time.Date(year, 12, 31, 23, 59, 59, 0, time.UTC).UnixMilli()
+			w.granted(1, q)
+		}
+	},
 	"a quota before its start has periods as well": func(w *world) {
 		q := w.quota(1, time.Hour)
 		q.StartMillis += 90 * 60_000
@@ -256,7 +264,7 @@ var tests = map[string]func(w *world){
 		w.leases(w.commit(b)[0], wire.Lease{Units: 1, LifeMillis: 1000, Left: 4, ResetMillis: 61_000})
 		w.clock.Advance(time.Second)
 		b.Takes[0].ID = 102
-		if diff := cmp.Diff(&wire.Exhausted{RetryMillis: -1}, w.commit(b)[0].Exhausted); diff != "" {
+		if diff := cmp.Diff(&wire.Exhausted{RetryMillis: 1000}, w.commit(b)[0].Exhausted); diff != "" {
 			w.t.Error(diff)
 		}
 		w.granted(4, rate(5, minute))

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/tollgate/tollgate/internal/wire"
@@ -110,6 +111,7 @@ func (r rows) Usage(windows []ledger.Window) ([]ledger.Usage, error) {
 			}
 			if c.Open && c.Slot > w.Live {
 				u.Live++
+				u.LiveUnits += c.Units
 			}
 			if u.Rows == 0 || c.Slot < u.Oldest {
 				u.Oldest = c.Slot
@@ -201,30 +203,53 @@ func (r rows) DropCharges(charges []ledger.Charge, until int64) error {
 }
 
 // DropIdle implements ledger.Charges.
-func (r rows) DropIdle(s ledger.Sweep) (gone []int64, err error) {
-	for call, t := range r.tombs {
-		if t <= s.Tombs {
-			drop(r.Storage, r.tombs, call)
-		}
-	}
+func (r rows) DropIdle(s ledger.Sweep) (done ledger.Swept, err error) {
+	r.dropTombs(s, &done)
+	old := 0 // events; they are in the order of their times, but after a step of the clock
 	before(r.Storage, &r.events)
-	r.events = slices.DeleteFunc(slices.Clone(r.events), func(e ledger.Event) bool { return e.Time.UnixMilli() <= s.Records })
-	r.events = r.events[max(0, len(r.events)-ledger.MaxRecords):]
-	before(r.Storage, &r.adjustments)
-	r.adjustments = r.adjustments[max(0, len(r.adjustments)-ledger.MaxRecords):]
-	for id, of := range r.counters {
-		over := of.row.T + of.row.WindowMillis
-		if of.row.Kind == wire.KindQuota {
-			over = of.row.Ends
+	r.events = slices.DeleteFunc(slices.Clone(r.events), func(e ledger.Event) bool {
+		gone := e.Time.UnixMilli() <= s.Records && old < s.Max
+		if gone {
+			old++
 		}
-		if len(of.charges) == 0 && over <= s.Before && of.row.T <= s.Before {
-			gone = append(gone, id)
+		return gone
+	})
+	done.More = done.More || old == s.Max || len(r.events) > ledger.MaxRecords+s.Max || len(r.adjustments) > ledger.MaxRecords+s.Max
+	r.events = r.events[max(0, min(s.Max, len(r.events)-ledger.MaxRecords)):]
+	before(r.Storage, &r.adjustments)
+	r.adjustments = r.adjustments[max(0, min(s.Max, len(r.adjustments)-ledger.MaxRecords)):]
+	ids := slices.DeleteFunc(slices.Sorted(maps.Keys(r.counters)), func(id int64) bool { return id <= s.After })
+	done.Last = s.After
+	for _, id := range ids[:min(len(ids), s.Max)] {
+		row := &r.counters[id].row
+		over := row.T + row.WindowMillis
+		if row.Kind == wire.KindQuota {
+			over = row.Ends
+		}
+		if done.Last = id; over <= s.Before && row.T <= s.Before {
+			done.Counters = append(done.Counters, id)
 		}
 	}
-	slices.Sort(gone)
-	for _, id := range gone {
+	for _, id := range done.Counters {
 		drop(r.Storage, r.names, r.counters[id].row.Name)
 		drop(r.Storage, r.counters, id)
 	}
-	return gone, nil
+	return done, nil
+}
+
+// dropTombs deletes the oldest tombstones.
+func (r rows) dropTombs(s ledger.Sweep, done *ledger.Swept) {
+	var calls []ledger.Call
+	for call, t := range r.tombs {
+		if t <= s.Tombs {
+			calls = append(calls, call)
+		}
+	}
+	slices.SortFunc(calls, func(a, b ledger.Call) int {
+		return cmp.Or(cmp.Compare(r.tombs[a], r.tombs[b]), cmp.Compare(a.Worker, b.Worker), cmp.Compare(a.Take, b.Take))
+	})
+	done.More = len(calls) >= s.Max
+	for _, call := range calls[:min(len(calls), s.Max)] {
+		drop(r.Storage, r.tombs, call)
+	}
 }

@@ -97,6 +97,14 @@ type rows struct{ *Storage }
 // Now implements ledger.Clockwork.
 func (r rows) Now() (ledger.Reading, error) { return r.clock(), nil }
 
+// Latest implements ledger.Clockwork.
+func (r rows) Latest() (t int64, err error) {
+	for _, c := range r.counters {
+		t = max(t, c.row.T)
+	}
+	return t, nil
+}
+
 // Meta implements ledger.Clockwork.
 func (r rows) Meta() (ledger.Meta, error) { return r.meta, nil }
 

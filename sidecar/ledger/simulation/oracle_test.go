@@ -36,10 +36,10 @@ type admission struct {
 
 // longestLife is longer than any lease of a kind lives, in true time.
 func longestLife(l *wire.Limit) time.Duration {
-	switch {
-	case l.Kind == wire.KindConcurrency:
+	switch l.Kind {
+	case wire.KindConcurrency:
 		return 30 * second
-	case l.Kind == wire.KindQuota:
+	case wire.KindQuota:
 		return 15 * second
 	}
 	return max(2*second, min(time.Duration(l.WindowMillis)*time.Millisecond/20, 15*second))
@@ -158,12 +158,12 @@ func (o *oracle) leased(n ledger.Name, at time.Duration) {
 // that was jumped over is the one that counts.
 func (o *oracle) early(n ledger.Name, at time.Duration) {
 	for _, j := range o.server.jumps {
-		k := (j.before-n.StartMillis)/n.WindowMillis + 1
+		const tolerance = 1200 // between two looks at the clock nobody knows when it stepped
+		k := (j.before-tolerance-n.StartMillis)/n.WindowMillis + 1
 		border := n.StartMillis + k*n.WindowMillis
 		if k > n.Period || border > j.after {
 			continue
 		}
-		const tolerance = 1200 // between two looks at the clock nobody knows when it stepped
 		if missing := time.Duration(border-j.before-tolerance) * time.Millisecond; at-j.at < missing {
 			o.fail("quota %s: period %d began %v after a step of the clock, %v too early", n.Name, n.Period, at-j.at, missing-(at-j.at))
 		}

@@ -42,7 +42,7 @@ func fails(s scenario, m mutant) *world {
 	if w.run(w.Length); w.failure == nil {
 		return nil
 	}
-	w.scenario.Length = w.now + 1
+	w.Length = w.now + 1
 	return w
 }
 

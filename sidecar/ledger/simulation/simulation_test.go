@@ -4,6 +4,8 @@ import (
 	"flag"
 	"testing"
 	"time"
+
+	"github.com/tollgate/tollgate/internal/wire"
 )
 
 var (
@@ -19,6 +21,12 @@ var kinds = map[string]func(*scenario){
 		f.Step, f.SidecarCrash = 8*second, 10*second
 		f.StepMost = []time.Duration{900 * time.Millisecond, 5 * second, 30 * second, 100 * second}[s.Seed%4]
 		s.limits, s.classes = s.limits[:1], s.classes[:1]
+	},
+	"borders": func(s *scenario) { // of the periods of a quota that is leased in advance
+		f := &s.Faults
+		f.Step, f.StepMost, f.SidecarCrash = 8*second, []time.Duration{3 * second, 10 * second, 30 * second}[s.Seed%3], 20*second
+		s.only(wire.Limit{Name: "quota", Kind: wire.KindQuota, Amount: 260 + int64(s.Seed%40), WindowMillis: 6000 + int64(s.Seed%7)*5000, StartMillis: epoch - int64(s.Seed%13)*777})
+		s.Load = []float64{0.9, 1.5, 3}[s.Seed%3]
 	},
 }
 

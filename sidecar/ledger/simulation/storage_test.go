@@ -144,7 +144,7 @@ func (t *transaction) Now() (ledger.Reading, error) {
 
 func (t *transaction) pause() {
 	if t.fault(t.Faults.Pause) {
-		t.world.now += t.between(0, time.Duration([]int64{5, 50, 1500}[t.chance.IntN(3)])*time.Millisecond)
+		t.now += t.between(0, time.Duration([]int64{5, 50, 1500}[t.chance.IntN(3)])*time.Millisecond)
 	}
 }
 
@@ -206,7 +206,7 @@ func (t *transaction) Usage(windows []ledger.Window) ([]ledger.Usage, error) {
 		default:
 			return usage, nil
 		}
-		charges, err := t.Rows.Oldest(w.Counter, w.After, math.MaxInt)
+		charges, err := t.Oldest(w.Counter, w.After, math.MaxInt)
 		if err != nil {
 			return nil, err
 		}
@@ -237,7 +237,7 @@ func (t *transaction) refundAgain() error {
 				return err
 			}
 			rows[0].Used = max(0, rows[0].Used-refund)
-			if err := t.Rows.PutCounters(rows); err != nil {
+			if err := t.PutCounters(rows); err != nil {
 				return err
 			}
 		}
