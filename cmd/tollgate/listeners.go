@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/tollgate/tollgate/sidecar/filterapi"
+	"github.com/tollgate/tollgate/sidecar/socket"
 )
 
 // listeners are where a sidecar is asked; admin and metrics may be nil.
@@ -19,11 +19,11 @@ func (c serveConfig) listen() (l listeners, err error) {
 			l = listeners{}
 		}
 	}()
-	if l.filters, err = filterapi.Listen(c.socket); err != nil {
+	if l.filters, err = socket.Listen(c.socket); err != nil {
 		return l, err
 	}
 	if c.admin != "" {
-		if l.admin, err = filterapi.Listen(c.admin); err != nil {
+		if l.admin, err = socket.Listen(c.admin); err != nil {
 			return l, fmt.Errorf("%w (--admin; empty: none)", err)
 		}
 	}

@@ -5,7 +5,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tollgate/tollgate/sidecar/ledger"
+	"github.com/tollgate/tollgate/sidecar/socket"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
@@ -89,22 +89,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return withPeer(ctx, c) },
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
-	var err error
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 1500*time.Millisecond)
-		defer cancel()
-		if err = server.Shutdown(ending); err != nil {
-			err = server.Close()
-		}
-		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-	}
-	if err != nil {
+	if err := socket.Serve(ctx, server, l); err != nil {
 		return fmt.Errorf("serving administrators: %w", err)
 	}
 	return nil

@@ -25,8 +25,8 @@ import (
 	"github.com/tollgate/tollgate/internal/wire"
 	"github.com/tollgate/tollgate/sidecar/admin"
 	"github.com/tollgate/tollgate/sidecar/database"
-	"github.com/tollgate/tollgate/sidecar/filterapi"
 	"github.com/tollgate/tollgate/sidecar/ledger"
+	"github.com/tollgate/tollgate/sidecar/socket"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
@@ -92,8 +92,8 @@ func open(t *testing.T) *office {
 	if o.ledger, err = ledger.Open(ctx, db, ledger.Options{Log: log}); err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(dir, "admin.sock")
-	l, err := filterapi.Listen(socket)
+	path := filepath.Join(dir, "admin.sock")
+	l, err := socket.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,9 +111,9 @@ func open(t *testing.T) *office {
 			t.Error(err)
 		}
 	})
-	o.client = admin.NewClient(socket, 10*time.Second)
+	o.client = admin.NewClient(path, 10*time.Second)
 	o.http = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}}
 	return o
 }

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"runtime/debug"
 	"strings"
 
 	"github.com/tollgate/tollgate/sidecar/ledger"
+	"github.com/tollgate/tollgate/sidecar/socket"
 )
 
 // Problem is an answer other than 200 (RFC 9457). Code is stable.
@@ -106,20 +106,14 @@ func (s *Server) answered(method string, handle func(context.Context, *http.Requ
 	})
 }
 
-// guarded lets only those in who may administer, and turns a panic into a 500.
+// guarded lets only those in who may administer, and cuts the answer off when a call panics.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			p := recover()
-			if p == nil {
-				return
+			if p := recover(); p != nil {
+				s.log.Error("panic", "path", r.URL.Path, "panic", socket.Cause(p), "stack", string(debug.Stack()))
+				panic(http.ErrAbortHandler)
 			}
-			what := fmt.Sprintf("%T", p) // its value may quote the input
-			if e, ok := p.(runtime.Error); ok {
-				what = e.Error()
-			}
-			s.log.Error("panic", "path", r.URL.Path, "panic", what, "stack", string(debug.Stack()))
-			panic(http.ErrAbortHandler)
 		}()
 		if err := admitted(r.Context()); err != nil {
 			s.log.Warn("refused an administrator", "error", err)

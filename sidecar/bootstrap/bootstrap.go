@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tollgate/tollgate/sidecar/socket"
 	"github.com/tollgate/tollgate/sidecar/xds"
 )
 
@@ -37,9 +38,6 @@ type Values struct {
 	Plugin        string // the compiled filter
 	AccessLog     string // a file
 }
-
-// maxSocketPath is sizeof(sun_path) less its closing zero byte.
-const maxSocketPath = 107
 
 // Fill returns envoy.yaml with v in its places. It fails when a place is missing, so a
 // restructured envoy.yaml is found out at once, and when v is incomplete.
@@ -90,13 +88,13 @@ func (v Values) check() error {
 			return fmt.Errorf("the %s is missing", name)
 		}
 	}
-	for _, socket := range []string{v.AdminSocket, v.SidecarSocket} {
-		if socket == "" {
+	for _, path := range []string{v.AdminSocket, v.SidecarSocket} {
+		if path == "" {
 			return errors.New("the path of a socket is missing")
 		}
-		if len(socket) > maxSocketPath {
+		if len(path) > socket.MaxPath {
 			return fmt.Errorf("the socket's path %s has %d bytes; a socket's path has at most %d, use a folder with a shorter name",
-				socket, len(socket), maxSocketPath)
+				path, len(path), socket.MaxPath)
 		}
 	}
 	return nil

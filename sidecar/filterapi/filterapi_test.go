@@ -26,6 +26,7 @@ import (
 	"github.com/tollgate/tollgate/sidecar/filterapi"
 	"github.com/tollgate/tollgate/sidecar/ledger"
 	"github.com/tollgate/tollgate/sidecar/policy"
+	"github.com/tollgate/tollgate/sidecar/socket"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
@@ -134,13 +135,13 @@ func start(t testing.TB, o options) *sidecar {
 	}
 	s.server = filterapi.New(filterapi.Config{Store: kept, Policy: s.engine, Ledger: s.ledger, Log: log, Now: s.clock, WatchTimeout: o.watchTimeout,
 		Metrics: s.metrics, Gateway: wire.Gateway{Name: "g", Region: "eu", MaxStaleSeconds: 300}})
-	socket := filepath.Join(dir, "run", "s.sock")
-	l, err := filterapi.Listen(socket)
+	path := filepath.Join(dir, "run", "s.sock")
+	l, err := socket.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}, MaxIdleConnsPerHost: 64}
 	s.client = &http.Client{Transport: transport}
 	serving, cancel := context.WithCancel(ctx)

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/socket"
 )
 
 const (
@@ -122,7 +122,7 @@ func (s *Server) observed(path string, next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
-				s.logPanic(path, p)
+				s.log.Error("panic", "path", path, "panic", socket.Cause(p), "stack", string(debug.Stack()))
 				if rec.status != 0 { // half an answer is out: cut it off
 					panic(http.ErrAbortHandler)
 				}
@@ -132,16 +132,6 @@ func (s *Server) observed(path string, next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(rec, r)
 	})
-}
-
-// logPanic logs where it happened. A panic's value may quote its input, a runtime error's
-// does not.
-func (s *Server) logPanic(path string, p any) {
-	what := fmt.Sprintf("%T", p)
-	if e, ok := p.(runtime.Error); ok {
-		what = e.Error()
-	}
-	s.log.Error("panic", "path", path, "panic", what, "stack", string(debug.Stack()))
 }
 
 // recorder remembers the status that was written.

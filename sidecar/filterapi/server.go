@@ -12,7 +12,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/tollgate/tollgate/internal/wire"
 	"github.com/tollgate/tollgate/sidecar/policy"
+	"github.com/tollgate/tollgate/sidecar/socket"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
@@ -210,22 +210,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	recorded := make(chan struct{})
 	go func() { defer close(recorded); s.keepRecords(recording) }()
 
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
-	var err error
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
-		close(s.closing)
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 1500*time.Millisecond)
-		defer cancel()
-		if err = server.Shutdown(ending); err != nil {
-			err = server.Close()
-		}
-		if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-	}
+	server.RegisterOnShutdown(func() { close(s.closing) })
+	err := socket.Serve(ctx, server, l)
 	stop()
 	<-recorded
 	if err != nil {

@@ -1,4 +1,5 @@
-package filterapi
+// Package socket serves HTTP on Unix sockets: for the filters, and for administrators.
+package socket
 
 import (
 	"errors"
@@ -11,14 +12,15 @@ import (
 	"time"
 )
 
-// maxSocketPath is sizeof(sun_path) on Linux less its closing zero byte (unix(7)).
-const maxSocketPath = 107
+// MaxPath is the longest path of a socket in bytes: sizeof(sun_path) on Linux less its closing
+// zero byte (unix(7)).
+const MaxPath = 107
 
 // Listen opens a Unix socket for its owner alone (mode 0600, in a folder of mode 0700 where
 // that is missing). It removes a socket that a dead process left behind, and nothing else.
 func Listen(path string) (net.Listener, error) {
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("listening on %s: a socket's path has at most %d bytes, this one has %d: choose a shorter one", path, maxSocketPath, len(path))
+	if len(path) > MaxPath {
+		return nil, fmt.Errorf("listening on %s: a socket's path has at most %d bytes, this one has %d: choose a shorter one", path, MaxPath, len(path))
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", path, err)
