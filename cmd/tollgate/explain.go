@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tollgate/tollgate/internal/wire"
 	"github.com/tollgate/tollgate/sidecar/admin"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
@@ -91,7 +92,10 @@ func withCounters(ctx context.Context, client *admin.Client, found []store.Expla
 
 // isLimit says whether a reason is that of a limit.
 func isLimit(reason string) bool {
-	return reason == "rate_limited" || reason == "quota_exceeded" || reason == "concurrency_limited"
+	return slices.ContainsFunc([]wire.LimitKind{wire.KindRate, wire.KindQuota, wire.KindConcurrency}, func(k wire.LimitKind) bool {
+		_, of := k.Refusal()
+		return of == reason
+	})
 }
 
 func printExplanations(w io.Writer, found []explanation, output string) error {

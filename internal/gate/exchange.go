@@ -326,7 +326,9 @@ func (x *Exchange) answered(answer wire.Answer, now time.Time) Outcome {
 
 // Unavailable goes on when the sidecar gave no usable answer to Outcome.Ask.
 func (x *Exchange) Unavailable(now time.Time) Outcome {
-	x.lose()
+	x.resume()
+	x.gate.book.Lost(x.ask.Take.ID)
+	x.gate.book.Unsettled(x.message)
 	if refusal := x.admit(now); refusal != nil {
 		return x.refuse(*refusal, now)
 	}

@@ -48,36 +48,17 @@ func (x *Exchange) giveBack() {
 	x.taken = 0
 }
 
-// lose gives up on the answer that is awaited; where that is not one to an ask, nothing is
-// lost by it.
-func (x *Exchange) lose() {
-	x.resume()
-	if x.ask.Take != nil {
-		x.gate.book.Lost(x.ask.Take.ID)
-		x.gate.book.Unsettled(x.message)
-	}
-}
-
 // countable says whether this build knows what every limit counts: one that it does not
 // know it could not keep.
 func countable(limits []wire.Limit) bool {
-	return !slices.ContainsFunc(limits, func(l wire.Limit) bool {
-		kind := l.Kind == wire.KindRate || l.Kind == wire.KindQuota || l.Kind == wire.KindConcurrency
-		unit := l.Unit == wire.UnitCalls || l.Unit == wire.UnitBytes || l.Unit == wire.UnitRows
-		return !kind || !unit
-	})
+	return !slices.ContainsFunc(limits, func(l wire.Limit) bool { return !l.Known() })
 }
 
 // limited refuses a request for which a limit leaves no room.
 func (x *Exchange) limited(l *wire.Limit, retryMillis int64, decision string, now time.Time) Outcome {
 	seconds := dialect.RetrySeconds(retryMillis)
-	r := refusal{status: 429, reason: "rate_limited", message: dialect.ExhaustedMessage(*l, seconds), retryAfter: seconds, limit: l.Name}
-	switch l.Kind {
-	case wire.KindQuota:
-		r.status, r.reason = 403, "quota_exceeded"
-	case wire.KindConcurrency:
-		r.reason = "concurrency_limited"
-	}
+	r := refusal{message: dialect.ExhaustedMessage(*l, seconds), retryAfter: seconds, limit: l.Name}
+	r.status, r.reason = l.Kind.Refusal()
 	x.identity.Decision = decision
 	outcome := x.refuse(r, now)
 	if dialect.Advertised(*l) {
@@ -130,7 +111,7 @@ func (x *Exchange) Done(bytes, rows int64, now time.Time) (urgent bool) {
 	return x.gate.book.Finish(x.spending, lease.Result{Status: x.status, Bytes: bytes, Rows: rows}, now)
 }
 
-// Settled takes what became of a message to the ledger.
+// Settled takes what became of a message to the ledger; of one without an id, nothing.
 func (g *Gate) Settled(id uint64, ok bool) {
 	if ok {
 		g.book.Settled(id)
@@ -165,9 +146,7 @@ func (g *Gate) Tick(now time.Time) (Round, bool) {
 
 // Ticked goes on with the answers to a Round; none: there was no usable reply.
 func (g *Gate) Ticked(r Round, answers []wire.Answer, settled bool, now time.Time) {
-	if r.Message.ID != 0 {
-		g.Settled(r.Message.ID, settled)
-	}
+	g.Settled(r.Message.ID, settled)
 	for i, ask := range r.Asks {
 		if len(answers) != len(r.Asks) || answers[i].Error != "" || answers[i].Stale != nil {
 			g.book.Lost(ask.Take.ID)

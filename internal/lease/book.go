@@ -215,9 +215,3 @@ func (lease *lease) under(l *wire.Limit) bool {
 func (lease *lease) alive(now time.Time) bool {
 	return now.Before(lease.deadline) && now.Round(0).Before(lease.deadline.Round(0))
 }
-
-// permit says whether the lease was for one request: what of it is not spent goes back at
-// once.
-func permit(l *wire.Limit) bool {
-	return l.Kind == wire.KindConcurrency || !l.Deferred() && l.Amount <= wire.PermitMax
-}

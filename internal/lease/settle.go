@@ -32,11 +32,11 @@ func (b *Book) close(lease *lease) {
 }
 
 func (lease *lease) settlement() wire.Settlement {
-	return wire.Settlement{Take: lease.take, Counter: lease.id, Spent: max(0, lease.spent), AgeMillis: age(lease.last.Sub(lease.dispatched))}
+	return wire.Settlement{Take: lease.take, Counter: lease.id, Spent: max(0, lease.spent), AgeMillis: millis(lease.last.Sub(lease.dispatched))}
 }
 
-// age is in milliseconds, rounded up.
-func age(d time.Duration) int64 {
+// millis is rounded up; at least 0.
+func millis(d time.Duration) int64 {
 	return int64((max(0, d) + time.Millisecond - 1) / time.Millisecond)
 }
 
@@ -210,7 +210,7 @@ func (c *counter) dry(now time.Time) bool {
 	case c.rate == 0 || len(c.leases) == 0:
 		return false
 	}
-	if limit := &c.leases[len(c.leases)-1].limit; permit(limit) || limit.ReportOnly {
+	if limit := &c.leases[len(c.leases)-1].limit; limit.Permit() || limit.ReportOnly {
 		return false
 	}
 	lasting := c.asking

@@ -55,8 +55,9 @@ func (b *Book) Covers(limits []wire.Limit, now time.Time) bool {
 }
 
 // Spend takes what one request costs from a lease of each limit, or nothing at all where
-// one of them has none. What is only reported needs none: it is charged later. The request must go on before anything else happens. ask is the
-// question that more leases are asked for with; nil: none.
+// one of them has none. What is only reported needs none: it is charged later. The request
+// must go on before anything else happens. ask is the question that more leases are asked
+// for with; nil: none.
 func (b *Book) Spend(limits []wire.Limit, ask *wire.Ask, now time.Time) (Spending, bool) {
 	s := Spending{limits: limits, parts: make([]part, len(limits))}
 	covered := true
@@ -170,7 +171,7 @@ func (b *Book) Finish(s Spending, r Result, now time.Time) (freed bool) {
 			charged.spent, charged.last = charged.spent+late, now
 			p.counter.spent += late
 		}
-		if p.lease.closed || !p.lease.room() || l.Unit == wire.UnitCalls && permit(l) && p.lease.spent == 0 {
+		if p.lease.closed || !p.lease.room() || l.Unit == wire.UnitCalls && l.Permit() && p.lease.spent == 0 {
 			b.close(p.lease)
 		}
 		if charged != p.lease && !charged.room() {

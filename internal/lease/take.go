@@ -50,7 +50,7 @@ func (b *Book) end(id uint64) (take, bool) {
 
 // wanted is how many units to ask for beyond the next one.
 func (c *counter) wanted(l *wire.Limit) int64 {
-	if permit(l) {
+	if l.Permit() {
 		return 0
 	}
 	ahead := horizon
@@ -84,7 +84,7 @@ func (b *Book) Granted(id uint64, limits []wire.Limit, leases []wire.Lease, now 
 		if c.owed > 0 && l.ReportOnly {
 			granted.spent, granted.last, c.owed = c.owed, now, 0
 		}
-		if permit(l) {
+		if l.Permit() {
 			b.permits[id] = append(b.permits[id], granted)
 		}
 		c.denied = denial{}
@@ -141,7 +141,7 @@ func (b *Book) Refused(limits []wire.Limit, now time.Time) (r Refusal, refused b
 		case limits[i].Kind == wire.KindConcurrency:
 			r.RetryMillis = slotRetryMillis
 		case until != forever:
-			r.RetryMillis = int64((until.Sub(now) + time.Millisecond - 1) / time.Millisecond)
+			r.RetryMillis = millis(until.Sub(now))
 		}
 	}
 	return r, refused

@@ -32,6 +32,20 @@ const (
 	KindConcurrency LimitKind = "concurrency"
 )
 
+// Refusal is how a request is answered for which a limit of this kind leaves no room; the
+// reason is empty for a kind that this build does not know.
+func (k LimitKind) Refusal() (status int, reason string) {
+	switch k {
+	case KindRate:
+		return 429, "rate_limited"
+	case KindQuota:
+		return 403, "quota_exceeded"
+	case KindConcurrency:
+		return 429, "concurrency_limited"
+	}
+	return 403, ""
+}
+
 // LimitUnit is what a limit counts.
 type LimitUnit string
 
@@ -51,6 +65,17 @@ func (l *Limit) Deferred() bool { return l.Unit != UnitCalls || l.ReportOnly }
 
 // PermitMax is the largest amount of a limit in calls that is leased one call at a time.
 const PermitMax = 256
+
+// Permit says whether a lease of the limit is for one request: one call, or one slot.
+func (l *Limit) Permit() bool {
+	return l.Kind == KindConcurrency || !l.Deferred() && l.Amount <= PermitMax
+}
+
+// Known says whether this build knows the limit's kind and unit.
+func (l *Limit) Known() bool {
+	_, reason := l.Kind.Refusal()
+	return reason != "" && (l.Unit == UnitCalls || l.Unit == UnitBytes || l.Unit == UnitRows)
+}
 
 // Take asks for a lease on each limit of the decision that Held does not name.
 type Take struct {

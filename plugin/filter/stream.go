@@ -99,9 +99,7 @@ func (s *stream) answered(message uint64, status string, body []byte) gate.Outco
 	if status != "200" || err != nil || reply.Version != wire.Version || len(reply.Answers) != 1 {
 		return s.exchange.Unavailable(time.Now())
 	}
-	if message != 0 {
-		s.plugin.gate.Settled(message, reply.Settled)
-	}
+	s.plugin.gate.Settled(message, reply.Settled)
 	return s.exchange.Answered(reply.Answers[0], time.Now())
 }
 

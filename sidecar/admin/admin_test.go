@@ -239,8 +239,8 @@ func TestReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := admin.Adjustments{Adjustments: []admin.Adjustment{{Actor: self(t), Action: "limit.reset", Subscription: 1, SubscriptionName: "alice",
-		Before: admin.State{Limit: "minute", Key: "subscription:1", Amount: 5, Used: 5},
-		After:  admin.State{Limit: "minute", Key: "subscription:1", Amount: 5, Left: 5}}}}
+		Before: ledger.State{Limit: "minute", Key: "subscription:1", Amount: 5, Used: 5},
+		After:  ledger.State{Limit: "minute", Key: "subscription:1", Amount: 5, Left: 5}}}}
 	moving := cmpopts.IgnoreFields(admin.Adjustment{}, "Time", "Counter")
 	if diff := cmp.Diff(want, done, moving); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

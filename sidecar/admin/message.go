@@ -52,20 +52,8 @@ type Adjustment struct {
 	SubscriptionName string    `json:"subscription_name,omitempty"`
 	Units            int64     `json:"units,omitempty"` // of a raise
 	// Before and After are what the counter held.
-	Before State `json:"before"`
-	After  State `json:"after"`
-}
-
-// State is what a counter held when it was adjusted.
-type State struct {
-	Limit  string `json:"limit"`
-	Key    string `json:"key"`
-	Period int64  `json:"period"`
-	Amount int64  `json:"amount"`
-	Raised int64  `json:"raised"`
-	Used   int64  `json:"used"`
-	Leased int64  `json:"leased"`
-	Left   int64  `json:"left"`
+	Before ledger.State `json:"before"`
+	After  ledger.State `json:"after"`
 }
 
 // Events are limits that reached a part of their amount.

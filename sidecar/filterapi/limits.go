@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,16 +31,6 @@ type Ledger interface {
 	Take(context.Context, ledger.Batch) ([]ledger.Grant, error)
 	// Resets moves when an administrator resets or raises a limit.
 	Resets() uint64
-}
-
-// Reasons and statuses of a request for which a limit leaves no room.
-var refusals = map[wire.LimitKind]struct {
-	reason string
-	status int
-}{
-	wire.KindRate:        {"rate_limited", http.StatusTooManyRequests},
-	wire.KindQuota:       {"quota_exceeded", http.StatusForbidden},
-	wire.KindConcurrency: {"concurrency_limited", http.StatusTooManyRequests},
 }
 
 // codeLedgerUnavailable is Answer.Error where a lease was needed and the ledger did not answer.
@@ -76,22 +67,12 @@ func isWorker(vm string) bool {
 
 // lacks says whether the ledger has to be asked for a lease on one of the limits.
 func lacks(take *wire.Take, limits []wire.Limit) bool {
-	for i := range limits {
-		if !names(take.Held, &limits[i]) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(limits, func(l wire.Limit) bool { return !names(take.Held, &l) })
 }
 
 // enforces says whether a limit for which the filter holds no lease can refuse a request.
 func enforces(take *wire.Take, limits []wire.Limit) bool {
-	for i := range limits {
-		if !limits[i].ReportOnly && !names(take.Held, &limits[i]) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(limits, func(l wire.Limit) bool { return !l.ReportOnly && !names(take.Held, &l) })
 }
 
 // newTake asks for what the filter does not hold. What Held and Wanted name beside the
@@ -114,12 +95,7 @@ func newTake(q question, limits []wire.Limit) ledger.Take {
 }
 
 func names(demands []wire.Demand, l *wire.Limit) bool {
-	for i := range demands {
-		if demands[i].Name == l.Name && demands[i].Key == l.Key {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(demands, func(d wire.Demand) bool { return d.Name == l.Name && d.Key == l.Key })
 }
 
 // settle asks the ledger once for all of a request and puts what it says into the reply.
@@ -218,8 +194,8 @@ func (s *Server) granted(a *answered, g ledger.Grant) {
 	}
 	limit := a.Limits[g.Exhausted.Limit]
 	d := a.question.record(a.Answer, s.now())
-	refusal := refusals[limit.Kind]
-	d.Status, d.Reasons, d.Detail = refusal.status, []string{refusal.reason}, exhaustion(limit, g.Exhausted)
+	status, reason := limit.Kind.Refusal()
+	d.Status, d.Reasons, d.Detail = status, []string{reason}, exhaustion(limit, g.Exhausted)
 	s.keep(record{decision: d, final: true})
 }
 

@@ -202,18 +202,22 @@ func (a *adjustment) run(ids []int64, change changing) error {
 	return a.rows.PutMeta(a.meta)
 }
 
+// State is what a counter held when it was adjusted, as Adjustment.Before and After have it
+// in JSON.
+type State struct {
+	Limit  string `json:"limit"`
+	Key    string `json:"key"`
+	Period int64  `json:"period"`
+	Amount int64  `json:"amount"`
+	Raised int64  `json:"raised"`
+	Used   int64  `json:"used"`
+	Leased int64  `json:"leased"`
+	Left   int64  `json:"left"`
+}
+
 // brief is a counter's state as audited.
 func (c *Counter) brief() string {
-	text, err := json.Marshal(struct {
-		Limit  string `json:"limit"`
-		Key    string `json:"key"`
-		Period int64  `json:"period"`
-		Amount int64  `json:"amount"`
-		Raised int64  `json:"raised"`
-		Used   int64  `json:"used"`
-		Leased int64  `json:"leased"`
-		Left   int64  `json:"left"`
-	}{c.Limit.Name, c.Limit.Key, c.Period, c.Limit.Amount, c.Raised, c.Used, c.Leased, c.Left})
+	text, err := json.Marshal(State{c.Limit.Name, c.Limit.Key, c.Period, c.Limit.Amount, c.Raised, c.Used, c.Leased, c.Left})
 	if err != nil {
 		return "" // text and numbers are always JSON
 	}

@@ -65,12 +65,7 @@ func (t *Take) check() error {
 
 func check(l *wire.Limit) error {
 	window, start := l.WindowMillis, l.StartMillis
-	ok := l.Name != "" && plain(l.Name, 64) && plain(l.Key, maxKey) && l.Amount >= 0 && l.Amount <= maxAmount
-	switch l.Unit {
-	case wire.UnitCalls, wire.UnitBytes, wire.UnitRows:
-	default:
-		ok = false
-	}
+	ok := l.Known() && l.Name != "" && plain(l.Name, 64) && plain(l.Key, maxKey) && l.Amount >= 0 && l.Amount <= maxAmount
 	switch l.Kind {
 	case wire.KindRate:
 		ok = ok && window >= 1 && window <= longestWindow
@@ -78,8 +73,6 @@ func check(l *wire.Limit) error {
 		ok = ok && window >= 0 && window <= longestPeriod && start >= -farthestStart && start <= farthestStart
 	case wire.KindConcurrency:
 		ok = ok && window == 0 && l.Unit == wire.UnitCalls
-	default:
-		ok = false
 	}
 	if !ok {
 		return fmt.Errorf("%w: limit %q: its kind, unit, amount or window", ErrInvalid, l.Name)

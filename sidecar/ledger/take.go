@@ -210,8 +210,7 @@ func (g *group) units(w *want, waiting bool) (units int64) {
 	if waiting {
 		units = 1
 	}
-	exact := !w.limit.Deferred() && w.limit.Amount <= wire.PermitMax
-	if exact || w.limit.Kind == wire.KindConcurrency || w.limit.Wanted < 1 {
+	if w.limit.Permit() || w.limit.Wanted < 1 {
 		return units
 	}
 	if !w.limit.ReportOnly && g.lost(g.t, w.limit.WindowMillis) > 0 && w.limit.Kind != wire.KindQuota {
