@@ -7,26 +7,19 @@ import (
 
 // Beyond these, a suggestion costs more than it helps.
 const (
-	maxSuggestLength     = 64
-	maxSuggestCandidates = 2000
+	MaxSuggestLength     = 64   // of a word, in bytes
+	MaxSuggestCandidates = 2000 // of words to ask Misspelt about
 )
 
-// nearest returns the candidate that word was probably meant to be: the one with the
-// fewest letters wrong, missing, added or swapped, if these are few for its length.
-func nearest(word string, candidates []string) (string, bool) {
-	if len(word) == 0 || len(word) > maxSuggestLength || len(candidates) > maxSuggestCandidates {
-		return "", false
+// Misspelt is how many letters of candidate are wrong, missing, added or swapped in word,
+// whatever their case; false where that is too many for the word's length, and where one of
+// them is too long.
+func Misspelt(word, candidate string) (int, bool) {
+	if word == "" || len(word) > MaxSuggestLength || len(candidate) > MaxSuggestLength {
+		return 0, false
 	}
-	best, found := 1+len(word)/4, ""
-	for _, candidate := range candidates {
-		if len(candidate) > maxSuggestLength {
-			continue
-		}
-		if d := distance(strings.ToLower(word), strings.ToLower(candidate)); d < best || d == best && found == "" {
-			best, found = d, candidate
-		}
-	}
-	return found, found != ""
+	d := distance(strings.ToLower(word), strings.ToLower(candidate))
+	return d, d <= 1+len(word)/4
 }
 
 // distance is the optimal string alignment distance of a and b, over bytes.
@@ -50,6 +43,21 @@ func distance(a, b string) int {
 		before, last, row = last, row, before
 	}
 	return last[len(b)]
+}
+
+// nearest returns the candidate that word was probably meant to be: the one with the
+// fewest letters wrong, missing, added or swapped, if these are few for its length.
+func nearest(word string, candidates []string) (string, bool) {
+	if len(candidates) > MaxSuggestCandidates {
+		return "", false
+	}
+	best, found := 0, ""
+	for _, candidate := range candidates {
+		if wrong, ok := Misspelt(word, candidate); ok && (found == "" || wrong < best) {
+			best, found = wrong, candidate
+		}
+	}
+	return found, found != ""
 }
 
 // hint ends a message about a word that is none of the candidates.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tollgate/tollgate/internal/catalog"
 	"github.com/tollgate/tollgate/sidecar/ledger"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
@@ -61,8 +62,8 @@ func unknown(name string, all []store.Subscription) string {
 // similar are up to three quoted names that name may have been meant to be: those that hold
 // it, or that few letters make of it.
 func similar(name string, all []store.Subscription) []string {
-	const longest, most, candidates = 64, 3, 2000
-	if name == "" || len(name) > longest {
+	const most = 3
+	if len(name) > catalog.MaxSuggestLength {
 		return nil
 	}
 	type candidate struct {
@@ -70,17 +71,12 @@ func similar(name string, all []store.Subscription) []string {
 		wrong int
 	}
 	var near []candidate
-	word := strings.ToLower(name)
-	for i := range all[:min(len(all), candidates)] {
-		other := strings.ToLower(all[i].Name)
-		if len(other) > longest {
-			continue
+	for i := range all[:min(len(all), catalog.MaxSuggestCandidates)] {
+		wrong, few := catalog.Misspelt(name, all[i].Name)
+		if holds(all[i].Name, name) && (!few || wrong > 1) {
+			wrong, few = 1, true
 		}
-		wrong := distance(word, other)
-		if strings.Contains(other, word) && len(word) > 1 {
-			wrong = min(wrong, 1)
-		}
-		if wrong <= 1+len(word)/4 {
+		if few {
 			near = append(near, candidate{all[i].Name, wrong})
 		}
 	}
@@ -92,22 +88,7 @@ func similar(name string, all []store.Subscription) []string {
 	return quoted
 }
 
-// distance is Levenshtein's, over bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
+// holds says whether name is part of other, whatever their case.
+func holds(other, name string) bool {
+	return len(name) > 1 && len(other) <= catalog.MaxSuggestLength && strings.Contains(strings.ToLower(other), strings.ToLower(name))
 }
