@@ -61,15 +61,15 @@ func readBackend(raw string) (b backendAddress, fault string) {
 	return b, ""
 }
 
-// backendURL checks where an API's requests go and puts the canonical URL, or that of its
-// override, in its place.
+// backendURL checks where an API's requests go, or would with its override, and puts the
+// canonical URL in its place.
 func (k *checker) backendURL(p *path, a *API) {
 	b, fault := readBackend(a.Backend.URL)
 	if fault != "" {
 		k.on(p, "%s", fault)
 		return
 	}
-	subject := ""
+	subject, canonical := "", b.url
 	if override, given := k.options.BackendOverrides[a.Name]; given {
 		subject = "the URL given in its place: "
 		if b, fault = readBackend(override); fault != "" {
@@ -81,13 +81,25 @@ func (k *checker) backendURL(p *path, a *API) {
 		k.on(p, "%s%s is %s; a backend there is refused unless %s:%s is allowed by name", subject, b.host, reason, bracketed(b.host), b.port)
 		return
 	}
-	a.Backend.URL = b.url
+	a.Backend.URL = canonical
+}
+
+// Override puts backend URLs in place of those of the APIs that it names. They are written in
+// their canonical form; Parse has checked them as Options.BackendOverrides.
+func (c *Catalog) Override(backends map[string]string) {
+	for i := range c.APIs {
+		if raw, given := backends[c.APIs[i].Name]; given {
+			if b, fault := readBackend(raw); fault == "" {
+				c.APIs[i].Backend.URL = b.url
+			}
+		}
+	}
 }
 
 // overrides refuses an override of an API that the file does not have.
 func (k *checker) overrides(list *path) {
 	for _, name := range slices.Sorted(maps.Keys(k.options.BackendOverrides)) {
-		if _, ok := k.apis.places[name]; !ok && !k.apis.partial {
+		if _, ok := k.apis.places[name]; !ok && !k.apis.partial && !k.options.Partial {
 			k.on(list, "a backend is given in place of that of API %q, which is not in the file%s", name, hint(name, k.apis.names))
 		}
 	}

@@ -153,7 +153,14 @@ func TestParseOverridesBackends(t *testing.T) {
 			if diff := cmp.Diff(test.want, texts(mistakes)); diff != "" {
 				t.Fatalf("mistakes (-want +got):\n%s", diff)
 			}
-			if c != nil && c.APIs[0].Backend.URL != test.url {
+			if c == nil {
+				return
+			}
+			if c.APIs[0].Backend.URL != test.file {
+				t.Errorf("Parse gives the URL %q, want the file's %q", c.APIs[0].Backend.URL, test.file)
+			}
+			c.Override(test.options.BackendOverrides)
+			if c.APIs[0].Backend.URL != test.url {
 				t.Errorf("URL %q, want %q", c.APIs[0].Backend.URL, test.url)
 			}
 		})

@@ -7,9 +7,11 @@ import "time"
 
 // Catalog is the whole of a catalog file. Names are unique within their kind.
 type Catalog struct {
-	Organization  Organization   `yaml:"organization" json:"organization"`
+	// Organization is the zero Organization in a part of a catalog without one.
+	Organization  Organization   `yaml:"organization" json:"organization,omitzero"`
 	APIs          []API          `yaml:"apis" json:"apis"`
 	Products      []Product      `yaml:"products" json:"products"`
+	Groups        []Group        `yaml:"groups" json:"groups"`
 	Developers    []Developer    `yaml:"developers" json:"developers"`
 	Subscriptions []Subscription `yaml:"subscriptions" json:"subscriptions"`
 }
@@ -44,6 +46,8 @@ type API struct {
 	// Limits are of each subscription's calls of the API.
 	Limits     []Limit     `yaml:"limits" json:"limits,omitempty"`
 	Operations []Operation `yaml:"operations" json:"operations"`
+	// Definition and those of the operations have at most MaxDefinition bytes together.
+	Definition Definition `yaml:"definition" json:"definition,omitempty"`
 }
 
 // Backend is where an API's requests go.
@@ -86,7 +90,8 @@ type Operation struct {
 	Creates  string `yaml:"creates" json:"creates,omitempty"`
 	Requires string `yaml:"requires" json:"requires,omitempty"`
 	// Limits are of each subscription's calls of the operation.
-	Limits []Limit `yaml:"limits" json:"limits,omitempty"`
+	Limits     []Limit    `yaml:"limits" json:"limits,omitempty"`
+	Definition Definition `yaml:"definition" json:"definition,omitempty"`
 }
 
 // Parameter describes a parameter of an operation to people and their tools.
@@ -106,9 +111,29 @@ type Product struct {
 	// SubscriptionRequired is true unless the file says false: an open product, at
 	// most one per API.
 	SubscriptionRequired bool `yaml:"subscription_required" json:"subscription_required"`
+	// Published is true unless the file says false: then nobody can subscribe anew.
+	Published bool `yaml:"published" json:"published"`
+	// ApprovalRequired makes a subscription wait for an administrator, in state submitted.
+	ApprovalRequired bool `yaml:"approval_required" json:"approval_required,omitempty"`
+	// SubscriptionsLimit is how many subscriptions that are submitted, active or suspended
+	// a developer may have to the product; 0: as many as wanted.
+	SubscriptionsLimit int `yaml:"subscriptions_limit" json:"subscriptions_limit,omitempty"`
+	// Groups are those for whose members the product is meant; everyone unless given.
+	Groups []string `yaml:"groups" json:"groups,omitempty"`
+	Terms  string   `yaml:"terms" json:"terms,omitempty"`
+	Price  string   `yaml:"price" json:"price,omitempty"` // for people: "10 EUR a month"
 	// Limits are of each subscription to the product.
 	Limits []Limit `yaml:"limits" json:"limits,omitempty"`
 }
+
+// Group is a name for several developers. The groups of BuiltInGroups need no declaration.
+type Group struct {
+	Name        string `yaml:"name" json:"name"`
+	Description string `yaml:"description" json:"description,omitempty"`
+}
+
+// BuiltInGroups always exist.
+var BuiltInGroups = []string{"Administrators", "Developers", "Guests"}
 
 // Developer is a person who subscribes.
 type Developer struct {

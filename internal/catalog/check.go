@@ -17,6 +17,9 @@ const (
 	maxDescription = 4096
 	maxValue       = 1024 // attributes, examples
 	maxEmail       = 254  // RFC 5321
+	maxTerms       = 65536
+
+	maxSubscriptionsLimit = 1_000_000
 )
 
 // Values of the fields that take one word of a list.
@@ -42,7 +45,7 @@ type checker struct {
 	options Options
 	allowed []allowed
 	// Names by kind, for the references to them.
-	apis, products, developers index
+	apis, products, groups, developers index
 	// backendKeys and consumerKeys are where each secret's source was seen first.
 	backendKeys, consumerKeys map[string]*path
 }
@@ -62,10 +65,13 @@ func check(c *Catalog, r *report, options Options) {
 	var file *path
 	k.apis = unique(k, file.field("apis"), "name", c.APIs, func(a API) string { return a.Name }, exact)
 	k.products = unique(k, file.field("products"), "name", c.Products, func(p Product) string { return p.Name }, exact)
+	k.groups = unique(k, file.field("groups"), "name", c.Groups, func(g Group) string { return g.Name }, exact)
 	k.developers = unique(k, file.field("developers"), "email", c.Developers, func(d Developer) string { return d.Email }, strings.ToLower)
 	unique(k, file.field("subscriptions"), "name", c.Subscriptions, func(s Subscription) string { return s.Name }, exact)
 
-	k.organization(file.field("organization"), &c.Organization)
+	if p := file.field("organization"); !options.Partial || k.has(p) {
+		k.organization(p, &c.Organization)
+	}
 	for i := range c.APIs {
 		k.api(file.field("apis").item(i), &c.APIs[i])
 	}
@@ -75,12 +81,16 @@ func check(c *Catalog, r *report, options Options) {
 		k.product(file.field("products").item(i), &c.Products[i])
 	}
 	k.openProducts(file.field("products"))
+	for i := range c.Groups {
+		k.group(file.field("groups").item(i), &c.Groups[i])
+	}
 	for i := range c.Developers {
 		k.developer(file.field("developers").item(i), &c.Developers[i])
 	}
 	for i := range c.Subscriptions {
 		k.subscription(file.field("subscriptions").item(i), &c.Subscriptions[i])
 	}
+	k.subscriptionsLimits(file.field("subscriptions"))
 }
 
 func exact(name string) string { return name }
@@ -89,7 +99,7 @@ func exact(name string) string { return name }
 // returns the names. Empty names are the business of their own check.
 func unique[T any](k *checker, list *path, field string, items []T, name func(T) string, fold func(string) string) index {
 	x := index{places: make(map[string]int, len(items)), partial: k.isBroken(list)}
-	seen := make(map[string]int, len(items))
+	seen, looks := make(map[string]int, len(items)), map[string]string{}
 	for i, item := range items {
 		p := list.item(i).field(field)
 		if k.isBroken(p) {
@@ -98,8 +108,11 @@ func unique[T any](k *checker, list *path, field string, items []T, name func(T)
 		}
 		text := name(item)
 		if first, twice := seen[fold(text)]; twice && text != "" {
-			k.on(p, "%q is the %s of %s as well (line %d)", text, field, list.item(first), k.line(list.item(first).field(field)))
+			k.on(p, "%q is the %s of %s as well%s", text, field, list.item(first), k.line(list.item(first).field(field)))
 			continue
+		}
+		if field == "name" {
+			k.looksDifferent(p, text, looks)
 		}
 		seen[fold(text)], x.places[text] = i, i
 		if nameFault(text) == "" {
@@ -111,9 +124,10 @@ func unique[T any](k *checker, list *path, field string, items []T, name func(T)
 
 // refer reports a reference to a name that is not in the index.
 func (k *checker) refer(p *path, kind, name string, x index) {
-	if _, ok := x.places[name]; !ok && !x.partial {
-		k.on(p, "there is no %s %q%s", kind, name, hint(name, x.names))
+	if _, ok := x.places[name]; ok || x.partial || k.options.Known != nil && k.options.Known(strings.ToLower(kind), name) {
+		return
 	}
+	k.on(p, "there is no %s %q%s", kind, name, hint(name, x.names))
 }
 
 func (k *checker) organization(p *path, o *Organization) {
@@ -138,8 +152,29 @@ func (k *checker) product(p *path, product *Product) {
 			k.refer(q, "API", api, k.apis)
 		}
 	}
+	if product.SubscriptionsLimit < 0 || product.SubscriptionsLimit > maxSubscriptionsLimit {
+		k.on(p.field("subscriptions_limit"), "must be from 0 (as many as wanted) to %d", maxSubscriptionsLimit)
+	}
+	k.members(p.field("groups"), product.Groups)
+	k.text(p.field("terms"), product.Terms, maxTerms)
+	k.text(p.field("price"), product.Price, maxValue)
 	k.limits(p.field("limits"), product.Limits)
 	k.counterKey(p.field("limits"), product.Limits, "product:"+keyed.Replace(product.Name))
+}
+
+func (k *checker) group(p *path, g *Group) {
+	k.name(p.field("name"), g.Name)
+	k.description(p.field("description"), g.Description)
+}
+
+// members checks a list of groups.
+func (k *checker) members(p *path, groups []string) {
+	k.labels(p, groups)
+	for i, group := range groups {
+		if !slices.Contains(BuiltInGroups, group) && nameFault(group) == "" {
+			k.refer(p.item(i), "group", group, k.groups)
+		}
+	}
 }
 
 // openProducts refuses a second open product of an API: a request without a key would
@@ -152,7 +187,7 @@ func (k *checker) openProducts(list *path) {
 		}
 		for j, api := range product.APIs {
 			if first, twice := open[api]; twice && first != i {
-				k.on(list.item(i).field("apis").item(j), "%q is in the open product %q already (line %d); an API can be in one open product",
+				k.on(list.item(i).field("apis").item(j), "%q is in the open product %q already%s; an API can be in one open product",
 					api, k.c.Products[first].Name, k.line(list.item(first)))
 				continue
 			}
@@ -166,7 +201,7 @@ func (k *checker) developer(p *path, d *Developer) {
 	if k.has(p.field("name")) {
 		k.name(p.field("name"), d.Name)
 	}
-	k.labels(p.field("groups"), d.Groups)
+	k.members(p.field("groups"), d.Groups)
 }
 
 func (k *checker) subscription(p *path, s *Subscription) {
@@ -213,6 +248,29 @@ func (k *checker) subscriptionScope(p *path, s *Subscription) {
 	}
 }
 
+// subscriptionsLimits refuses more subscriptions of a developer to a product than it allows.
+// One that expires may have done so, and is left to who knows the time.
+func (k *checker) subscriptionsLimits(list *path) {
+	type holder struct{ developer, product string }
+	counts := map[holder]int{}
+	for i, s := range k.c.Subscriptions {
+		at, ok := k.products.places[s.Product]
+		if !ok || s.ExpiresAt != nil || !CountsToLimit(s.State) {
+			continue
+		}
+		limit := k.c.Products[at].SubscriptionsLimit
+		counts[holder{s.Developer, s.Product}]++
+		if n := counts[holder{s.Developer, s.Product}]; limit > 0 && n > limit {
+			k.on(list.item(i), "%s has %d subscriptions to the product %q, which allows each developer %d", s.Developer, n, s.Product, limit)
+		}
+	}
+}
+
+// CountsToLimit says whether a subscription in this state counts to Product.SubscriptionsLimit.
+func CountsToLimit(state string) bool {
+	return state == "submitted" || state == "active" || state == "suspended"
+}
+
 // expiry keeps within what wire.KeyRecord.Expires can say: whole seconds, 1 to 2^32-1.
 func (k *checker) expiry(p *path, s *Subscription) {
 	if s.ExpiresAt == nil {
@@ -252,7 +310,7 @@ func nameFault(name string) string {
 			return fmt.Sprintf("must have printable characters and single spaces only; U+%04X is neither", c)
 		}
 	}
-	return ""
+	return lookFault(name)
 }
 
 func (k *checker) description(p *path, text string) { k.text(p, text, maxDescription) }
@@ -264,7 +322,7 @@ func (k *checker) text(p *path, text string, longest int) {
 		return
 	}
 	for _, c := range text {
-		if unicode.IsControl(c) && c != '\n' && c != '\t' || c == utf8.RuneError {
+		if escaped(c) && c != '\n' && c != '\t' && c != '\u2028' && c != '\u2029' || c == utf8.RuneError {
 			k.on(p, "must not hold the character U+%04X", c)
 			return
 		}

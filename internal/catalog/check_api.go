@@ -46,6 +46,7 @@ func (k *checker) api(p *path, a *API) {
 	k.limits(p.field("limits"), a.Limits)
 	k.counterKey(p.field("limits"), a.Limits, longestSubscription+"/api:"+keyed.Replace(a.Name))
 	k.operations(p.field("operations"), a)
+	k.definitions(p, a)
 }
 
 func (k *checker) suffix(p *path, suffix string) {
@@ -95,7 +96,7 @@ func (k *checker) suffixes(list *path) {
 		}
 		for _, host := range append(clashes, hosts...) {
 			if j, taken := first[face{a.Suffix, host}]; taken {
-				k.on(p.field("suffix"), "%q is the suffix of API %q as well (line %d), %s",
+				k.on(p.field("suffix"), "%q is the suffix of API %q as well%s, %s",
 					a.Suffix, k.c.APIs[j].Name, k.line(list.item(j).field("suffix")), sharedHosts(k.c.APIs[j].Hosts, a.Hosts, host))
 				break
 			}

@@ -44,7 +44,7 @@ func (k *checker) operations(p *path, a *API) {
 		}
 		shape := o.Method + " " + templateShape(o.Template)
 		if first, twice := shapes[shape]; twice && slices.Contains(methods, o.Method) {
-			k.on(q.field("template"), "%s matches the same paths as operation %q (line %d)",
+			k.on(q.field("template"), "%s matches the same paths as operation %q%s",
 				o.Method, a.Operations[first].Name, k.line(p.item(first).field("template")))
 		} else {
 			shapes[shape] = i
@@ -170,7 +170,7 @@ func (k *checker) parameters(p *path, a *API, o *Operation, inTemplate []string)
 			}
 		}
 		if first, twice := seen[id]; twice && parameter.Name != "" {
-			k.on(q.field("name"), "%q is described already (line %d)", parameter.Name, k.line(p.item(first)))
+			k.on(q.field("name"), "%q is described already%s", parameter.Name, k.line(p.item(first)))
 			continue
 		}
 		seen[id] = i

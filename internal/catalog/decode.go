@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -22,6 +23,7 @@ var (
 	durationType = reflect.TypeFor[Duration]()
 	timeType     = reflect.TypeFor[time.Time]()
 	secretType   = reflect.TypeFor[Secret]()
+	catalogType  = reflect.TypeFor[Catalog]()
 )
 
 // decoder reads YAML nodes into the types of this package, strictly: no field twice or
@@ -29,6 +31,7 @@ var (
 type decoder struct {
 	*report
 	inAlias, aliased int
+	partial          bool // see Options.Partial
 }
 
 // value reads n into out. On a mistake out keeps its default, and the path is broken.
@@ -38,15 +41,8 @@ func (d *decoder) value(n *yaml.Node, out reflect.Value, p *path) {
 		defer func() { d.inAlias-- }()
 		n = n.Alias
 	}
-	if d.inAlias > 0 {
-		if d.aliased++; d.aliased >= maxAliased {
-			if d.aliased == maxAliased {
-				d.structure(n, nil, "aliases (*name) repeat more than %d values; write fewer", maxAliased)
-			}
-			return
-		}
-	}
 	switch {
+	case d.tooManyAliased(n):
 	case n.Style&yaml.TaggedStyle != 0:
 		d.structure(n, p, "tags (!name) are not supported; write %s", wanted(out.Type()))
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
@@ -54,6 +50,17 @@ func (d *decoder) value(n *yaml.Node, out reflect.Value, p *path) {
 	default:
 		d.typed(n, out, p)
 	}
+}
+
+// tooManyAliased counts a value that is read through an alias.
+func (d *decoder) tooManyAliased(n *yaml.Node) bool {
+	if d.inAlias == 0 {
+		return false
+	}
+	if d.aliased++; d.aliased == maxAliased {
+		d.structure(n, nil, "aliases (*name) repeat more than %d values; write fewer", maxAliased)
+	}
+	return d.aliased >= maxAliased
 }
 
 // typed reads n, which is neither alias nor null, as what out is.
@@ -68,6 +75,8 @@ func (d *decoder) typed(n *yaml.Node, out reflect.Value, p *path) {
 		d.duration(n, out, p)
 	case t == timeType:
 		d.time(n, out, p)
+	case t == definitionType:
+		d.definition(n, out, p)
 	case t.Kind() == reflect.Struct:
 		d.structValue(n, out, p)
 	case t.Kind() == reflect.Slice:
@@ -182,7 +191,7 @@ func (d *decoder) structValue(n *yaml.Node, out reflect.Value, p *path) {
 		d.unknown(key, out.Type(), names, p)
 	})
 	for _, name := range required[out.Type()] {
-		if !given[name] {
+		if !given[name] && !(d.partial && out.Type() == catalogType) {
 			d.structure(n, p.field(name), "is missing; every %s needs it", nouns[out.Type()])
 		}
 	}
@@ -199,12 +208,20 @@ func (d *decoder) fields(n *yaml.Node, p *path, each func(key, value *yaml.Node,
 		case key.Kind != yaml.ScalarNode || key.Tag != "!!str" || key.Style&yaml.TaggedStyle != 0:
 			d.add(key.Line, key.Column, p, "the name of a field must be text; put it in quotes")
 		case twice:
-			d.add(key.Line, key.Column, p.field(key.Value), "stands twice; the first is in line %d", first)
+			d.twice(key, first, p.field(key.Value))
 		default:
 			lines[key.Value] = key.Line
 			each(key, value, p.field(key.Value))
 		}
 	}
+}
+
+func (d *decoder) twice(key *yaml.Node, first int, p *path) {
+	where := ""
+	if !d.unnumbered {
+		where = fmt.Sprintf("; the first is in line %d", first)
+	}
+	d.add(key.Line, key.Column, p, "stands twice%s", where)
 }
 
 // unknown reports a field that its struct does not have. Within a Secret it does not
@@ -242,6 +259,8 @@ func wanted(t reflect.Type) string {
 		return "a mapping with the fields " + listed(fieldNames(t))
 	case t.Kind() == reflect.Slice:
 		return "a list"
+	case t == definitionType:
+		return "a mapping"
 	case t.Kind() == reflect.Map:
 		return "a mapping of names to texts"
 	case t.Kind() == reflect.Bool:

@@ -29,6 +29,7 @@ var required = map[reflect.Type][]string{
 	reflect.TypeFor[Operation]():    {"name", "method", "template"},
 	reflect.TypeFor[Parameter]():    {"name", "in"},
 	reflect.TypeFor[Product]():      {"name", "apis"},
+	reflect.TypeFor[Group]():        {"name"},
 	reflect.TypeFor[Limit]():        {"name", "kind", "amount"},
 	reflect.TypeFor[Developer]():    {"email"},
 	reflect.TypeFor[Subscription](): {"name", "developer"},
@@ -44,6 +45,7 @@ var nouns = map[reflect.Type]string{
 	reflect.TypeFor[Operation]():    "operation",
 	reflect.TypeFor[Parameter]():    "parameter",
 	reflect.TypeFor[Product]():      "product",
+	reflect.TypeFor[Group]():        "group",
 	reflect.TypeFor[Limit]():        "limit",
 	reflect.TypeFor[Developer]():    "developer",
 	reflect.TypeFor[Subscription](): "subscription",
@@ -53,7 +55,7 @@ var nouns = map[reflect.Type]string{
 func applyDefaults(out reflect.Value) {
 	switch v := out.Addr().Interface().(type) {
 	case *Catalog:
-		v.APIs, v.Products = []API{}, []Product{}
+		v.APIs, v.Products, v.Groups = []API{}, []Product{}, []Group{}
 		v.Developers, v.Subscriptions = []Developer{}, []Subscription{}
 	case *API:
 		v.SubscriptionRequired = true
@@ -68,7 +70,7 @@ func applyDefaults(out reflect.Value) {
 	case *Keys:
 		v.Header, v.Query = DefaultKeyHeader, DefaultKeyQuery
 	case *Product:
-		v.SubscriptionRequired = true
+		v.SubscriptionRequired, v.Published = true, true
 	case *Limit:
 		v.Unit, v.Count, v.Enforce = DefaultUnit, DefaultCount, true
 	case *Subscription:

@@ -93,6 +93,8 @@ type report struct {
 	mistakes []Mistake
 	dropped  int
 	broken   map[string]bool // paths whose structure is wrong
+
+	unnumbered bool // see Options.Unnumbered
 }
 
 // add reports at a line and column.
@@ -142,10 +144,13 @@ func (r *report) has(p *path) bool {
 	return exact
 }
 
-// line is where the field stands.
-func (r *report) line(p *path) int {
+// line is where the field stands, in brackets after a blank, for a message.
+func (r *report) line(p *path) string {
+	if r.unnumbered {
+		return ""
+	}
 	n, _ := p.find(r.root)
-	return n.Line
+	return fmt.Sprintf(" (line %d)", n.Line)
 }
 
 // sorted returns the mistakes by line, each once.

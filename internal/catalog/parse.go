@@ -27,9 +27,18 @@ type Options struct {
 	// AllowBackends names backends that would be refused otherwise (loopback,
 	// link-local, metadata services, see refusedHost), each as host or host:port. A host without a port is allowed on every port.
 	AllowBackends []string
-	// BackendOverrides replaces the backend URL of the APIs it names. An override passes the
-	// checks of a URL in the file; the address of the URL it replaces is not checked.
+	// BackendOverrides are URLs in place of those of the APIs' backends, by the APIs' names.
+	// Parse checks them as if they stood in the file, and does not check the address that is
+	// replaced; Override puts them in place.
 	BackendOverrides map[string]string
+	// Partial takes a part of a catalog: organization and apis may be missing, and an
+	// override may be of an API that is elsewhere.
+	Partial bool
+	// Known says whether there is an "api", a "product", a "group" or a "developer" of that
+	// name besides those in the file; nil: there is none.
+	Known func(kind, name string) bool
+	// Unnumbered leaves lines out of messages, for what is no file of a person.
+	Unnumbered bool
 }
 
 // Parse reads a catalog file, applies the defaults and checks everything that can be
@@ -38,15 +47,15 @@ type Options struct {
 //
 // In the catalog that it returns, backend URLs have scheme and host in lower case, no
 // default port and no slash at the end; hidden headers and digests are in lower case; a
-// path parameter is required; and the four lists of the catalog are never nil. Its JSON
+// path parameter is required; and the lists of the catalog are never nil. Its JSON
 // form is a catalog file itself, which Parse reads as the same catalog.
 func Parse(file string, data []byte, options Options) (*Catalog, []Mistake) {
-	r := &report{file: file}
+	r := &report{file: file, unnumbered: options.Unnumbered}
 	if r.root = readDocument(r, data); r.root == nil {
 		return nil, r.sorted()
 	}
 	c := &Catalog{}
-	d := decoder{report: r}
+	d := decoder{report: r, partial: options.Partial}
 	d.value(r.root, reflect.ValueOf(c).Elem(), nil)
 	if !r.isBroken(nil) {
 		check(c, r, options)
@@ -119,13 +128,19 @@ func checkText(r *report, data []byte) bool {
 		case c == '\r' && i+1 < len(data) && data[i+1] == '\n', c == '\t':
 		case c == '\uFEFF' && i == 0:
 			column--
-		case unicode.IsControl(c) || c == '\u2028' || c == '\u2029' || c == '\uFEFF' || c == '\uFFFE' || c == '\uFFFF':
+		case escaped(c):
 			r.add(line, column, nil, `character U+%04X must not stand in the file; inside double quotes write "\u%04X"`, c, c)
 			return false
 		}
 		i += size
 	}
 	return true
+}
+
+// escaped says whether a character stands in a file only as an escape: those that are not
+// text, and the line breaks that editors do not know.
+func escaped(c rune) bool {
+	return unicode.IsControl(c) || c == '\u2028' || c == '\u2029' || c == '\uFEFF' || c == '\uFFFE' || c == '\uFFFF'
 }
 
 var (

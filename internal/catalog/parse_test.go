@@ -116,10 +116,11 @@ subscriptions:
 				Parameters: []catalog.Parameter{{Name: "id", In: "path", Required: true}},
 			}},
 		}},
-		Products: []catalog.Product{{Name: "P", APIs: []string{"A"}, SubscriptionRequired: true, Limits: []catalog.Limit{
+		Products: []catalog.Product{{Name: "P", APIs: []string{"A"}, SubscriptionRequired: true, Published: true, Limits: []catalog.Limit{
 			{Name: "minute", Kind: "rate", Amount: 5, Window: &minute, Unit: "calls", Count: "all", Enforce: true},
 			{Name: "life", Kind: "quota", Amount: 9, Period: &life, Unit: "rows", Count: "all"},
 		}}},
+		Groups:     []catalog.Group{},
 		Developers: []catalog.Developer{{Email: "ada@example.com"}},
 		Subscriptions: []catalog.Subscription{{
 			Name: "S", Developer: "ada@example.com", Product: "P", State: "active", ExpiresAt: &expires,
@@ -141,7 +142,7 @@ subscriptions:
 	if mistakes != nil {
 		t.Fatalf("mistakes: %v", mistakes)
 	}
-	if empty.APIs == nil || empty.Products == nil || empty.Developers == nil || empty.Subscriptions == nil {
+	if empty.APIs == nil || empty.Products == nil || empty.Groups == nil || empty.Developers == nil || empty.Subscriptions == nil {
 		t.Errorf("a list of an empty catalog is nil: %+v", empty)
 	}
 }

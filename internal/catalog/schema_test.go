@@ -70,7 +70,7 @@ func value(n *yaml.Node) any {
 var structural = regexp.MustCompile(`unknown field|is missing|has no value|YAML reads it as|, not (a|text|true)|is none of|in upper case|with its unit|` +
 	`exactly one of product|must be true, or|one place where|a key never stands|environment variable|64 hex|its digest is not enough|needs a key|sends no key|` +
 	`at least one operation|name at least one origin|must begin with|no user|at most 128|from 0 \(|one lower-case word|without slashes|is the gateway's own|` +
-	`belongs? to|must be calls|success is only|at most 10 limits|from 0 to 999|1 to 64 letters`)
+	`belongs? to|must be calls|success is only|at most 10 limits|from 0 to 999|1 to 64 letters|must be a mapping`)
 
 func TestSchemaAgreesWithParse(t *testing.T) {
 	s := schema(t)
@@ -195,12 +195,24 @@ func TestSchemaRefusesEachStructuralMistake(t *testing.T) {
 		"days with a fraction":        {"period: 7d", "period: 1.5d"},
 		"days last":                   {"period: 7d", "period: 1h7d"},
 		"a number of days":            {"period: 7d", "period: 7"},
+		"unknown in a group":          {"{name: G}", "{name: G, x: 1}"},
+		"no name of a group":          {"{name: G}", "{description: x}"},
+		"published":                   {"apis: [A], limits", "apis: [A], published: 'no', limits"},
+		"approval_required":           {"apis: [A], limits", "apis: [A], approval_required: 1, limits"},
+		"subscriptions_limit":         {"apis: [A], limits", "apis: [A], subscriptions_limit: -1, limits"},
+		"subscriptions_limit, large":  {"apis: [A], limits", "apis: [A], subscriptions_limit: 1000001, limits"},
+		"groups of a product":         {"apis: [A], limits", "apis: [A], groups: Guests, limits"},
+		"terms":                       {"apis: [A], limits", "apis: [A], terms: 1, limits"},
+		"price":                       {"apis: [A], limits", "apis: [A], price: 10, limits"},
+		"definition":                  {"suffix: a,", "suffix: a, definition: [],"},
+		"an operation's definition":   {"template: /j,", "template: /j, definition: x,"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const data = `
 organization: {name: D, administrator: a@b}
 apis:
   - {name: A, suffix: a, errors: apim, when_unavailable: deny, route: envoy, backend: {url: 'https://b.example', timeout: 1s, max_pending: 1, authorization: inject, key: {env: K}}, keys: {bearer: true}, cors: {allow_origins: ['*']}, operations: [{name: R, method: POST, template: /j, creates: job, parameters: [{name: p, in: query}]}], limits: [{name: c, kind: concurrency, amount: 3, unit: calls}]}
+groups: [{name: G}]
 products: [{name: P, apis: [A], limits: [{name: r, kind: rate, amount: 5, window: 1m}, {name: q, kind: quota, amount: 9, period: 7d, count: success}]}]
 developers: [{email: a@b}]
 subscriptions: [{name: S, developer: a@b, product: P, state: active, attributes: {t: x}}]
@@ -235,6 +247,7 @@ var structs = map[string]reflect.Type{
 	"operation":    reflect.TypeFor[catalog.Operation](),
 	"parameter":    reflect.TypeFor[catalog.Parameter](),
 	"product":      reflect.TypeFor[catalog.Product](),
+	"group":        reflect.TypeFor[catalog.Group](),
 	"limit":        reflect.TypeFor[catalog.Limit](),
 	"developer":    reflect.TypeFor[catalog.Developer](),
 	"subscription": reflect.TypeFor[catalog.Subscription](),

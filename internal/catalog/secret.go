@@ -31,7 +31,7 @@ func (k *checker) secret(p *path, s *Secret) (source string, ok bool) {
 		k.on(p, "must say one place where the key is: {env: NAME} or {file: PATH}")
 	case s.Env != "" && variable.MatchString(s.Env):
 		return "env " + s.Env, true
-	case file != "" && len(file) <= maxFile && !strings.ContainsFunc(file, func(c rune) bool { return c < ' ' || c == 0x7f }):
+	case file != "" && len(file) <= maxFile && !strings.ContainsFunc(file, escaped):
 		return "file " + file, true
 	case s.SHA256 != "" && hexDigest.MatchString(s.SHA256):
 		return "sha256 " + strings.ToLower(s.SHA256), true
@@ -76,9 +76,9 @@ func (k *checker) consumerKey(p *path, s *Secret) {
 	case s.SHA256 == emptyDigest:
 		k.on(p.field("sha256"), "is the digest of an empty key")
 	case handedOut:
-		k.on(p, "is the same key as %s (line %d): a consumer would hold the backend's own key", backend, k.line(backend))
+		k.on(p, "is the same key as %s%s: a consumer would hold the backend's own key", backend, k.line(backend))
 	case twice:
-		k.on(p, "is the same key as %s (line %d): a key names one subscription", first, k.line(first))
+		k.on(p, "is the same key as %s%s: a key names one subscription", first, k.line(first))
 	default:
 		k.consumerKeys[source] = p
 	}

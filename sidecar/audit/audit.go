@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tollgate/tollgate/sidecar/database"
@@ -41,6 +42,20 @@ type Head struct {
 // String is "ID:HASH", the hash in hexadecimal.
 func (h Head) String() string { return fmt.Sprintf("%d:%s", h.ID, hex.EncodeToString(h.Hash[:])) }
 
+type originKey struct{}
+
+// WithOrigin gives what is done in a context an origin, for those who append without a
+// Write of package store.
+func WithOrigin(ctx context.Context, origin string) context.Context {
+	return context.WithValue(ctx, originKey{}, origin)
+}
+
+// Origin is where what is done in a context came from; empty where nobody said it.
+func Origin(ctx context.Context) string {
+	origin, _ := ctx.Value(originKey{}).(string)
+	return origin
+}
+
 // Append adds entries in tx. On PostgreSQL it waits for others that append, and they for tx:
 // it comes last in a transaction.
 func Append(ctx context.Context, tx *database.Tx, d database.Dialect, entries []Entry) error {
@@ -56,6 +71,9 @@ func Append(ctx context.Context, tx *database.Tx, d database.Dialect, entries []
 	for _, e := range entries {
 		e.ID = head.ID + 1
 		e.Time = e.Time.UTC().Truncate(time.Millisecond)
+		for _, text := range []*string{&e.Actor, &e.Origin, &e.Action, &e.Kind, &e.Name, &e.Before, &e.After} {
+			*text = plain(*text)
+		}
 		e.Hash = e.chained(head.Hash)
 		if _, err := tx.Exec(ctx, `
 			INSERT INTO audit (id, t, actor, origin, action, kind, name, before_state, after_state, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -68,6 +86,12 @@ func Append(ctx context.Context, tx *database.Tx, d database.Dialect, entries []
 		return fmt.Errorf("auditing: %w", err)
 	}
 	return nil
+}
+
+// plain is a text that every database keeps as it is: what is not UTF-8, and U+0000, which
+// PostgreSQL refuses, become U+FFFD.
+func plain(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // chained is the entry's hash after before: SHA-256 over before and each field after its

@@ -48,15 +48,21 @@ type Config struct {
 	// ReadOnly opens for View alone, also while a sidecar has the SQLite file. Nothing is
 	// created or brought up to date.
 	ReadOnly bool
+	// New refuses a PostgreSQL database with anything in it (ErrOccupied), and a SQLite
+	// file that exists.
+	New bool
 }
+
+// ErrOccupied is wrapped when a database that was to be new holds something.
+var ErrOccupied = errors.New("there is something in it already")
 
 // DB is an open database. Its methods may be called from several goroutines.
 type DB struct {
-	dialect  Dialect
-	name     string
-	readOnly bool
-	engine   engine
-	close    func() error
+	dialect Dialect
+	name    string
+	config  Config // as it was opened
+	engine  engine
+	close   func() error
 }
 
 // engine is a dialect's way to a transaction.
@@ -75,7 +81,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if c.Busy == 0 {
 		c.Busy = 2 * time.Second
 	}
-	db := &DB{dialect: SQLite, name: Redacted(c.Source), readOnly: c.ReadOnly}
+	db := &DB{dialect: SQLite, name: Redacted(c.Source), config: c}
 	var err error
 	switch {
 	case isPostgres(c.Source):
@@ -128,7 +134,7 @@ func (db *DB) Close() error {
 // changed, but for the one case that the connection broke while PostgreSQL committed: then
 // nobody knows. The error is wrapped as "doing: ..."; see Unavailable.
 func (db *DB) Transact(ctx context.Context, doing string, f func(*Tx) error) error {
-	if db.readOnly {
+	if db.config.ReadOnly {
 		return fmt.Errorf("%s: the store %s was opened for reading", doing, db.name)
 	}
 	return db.repeat(ctx, doing, true, f)

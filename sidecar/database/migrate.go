@@ -24,8 +24,9 @@ func migrateSQLite(ctx context.Context, db *sql.DB) error {
 }
 
 // migratePostgres brings the tables up to date on connections of its own, whose statements
-// may take their time. Of several sidecars that start at once, one does it.
-func migratePostgres(ctx context.Context, config *pgx.ConnConfig) (err error) {
+// may take their time. Of several sidecars that start at once, one does it. fresh refuses a
+// database with anything in it.
+func migratePostgres(ctx context.Context, config *pgx.ConnConfig, fresh bool) (err error) {
 	db := pool(config, 0)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	lock, err := db.Conn(ctx)
@@ -37,13 +38,46 @@ func migratePostgres(ctx context.Context, config *pgx.ConnConfig) (err error) {
 		return fmt.Errorf("migrating: %w", err)
 	}
 	// The lock ends with its connection; db closes it.
+	if fresh {
+		if err := vacant(ctx, lock); err != nil {
+			return err
+		}
+	}
 	return migrate(ctx, db, goose.DialectPostgres, "migrations/postgres")
+}
+
+// vacant refuses a schema that has tables, views, sequences or functions.
+func vacant(ctx context.Context, conn *sql.Conn) error {
+	var name sql.NullString
+	if err := conn.QueryRowContext(ctx, `
+		SELECT MIN(name) FROM (
+			SELECT relname::text AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+			UNION ALL SELECT proname::text FROM pg_proc WHERE pronamespace = current_schema()::regnamespace) AS it`).Scan(&name); err != nil {
+		return fmt.Errorf("looking whether it is empty: %w", err)
+	}
+	if name.Valid {
+		return fmt.Errorf("%w: %q", ErrOccupied, name.String)
+	}
+	return nil
+}
+
+// Version is that of the newest tables, which every store has once it was opened.
+func Version() int64 {
+	files, err := fs.Glob(migrations, "migrations/sqlite/*.sql")
+	if err != nil || len(files) == 0 {
+		panic("no migrations are embedded")
+	}
+	var known int64
+	if _, err := fmt.Sscanf(path.Base(files[len(files)-1]), "%d_", &known); err != nil { // sorted by name
+		panic("a migration without a number: " + files[len(files)-1])
+	}
+	return known
 }
 
 // checkVersion refuses to read tables that lack what this tollgate reads, or that are none
 // of ours. Those of a later one have all of it.
 func (db *DB) checkVersion(ctx context.Context) error {
-	var has, known int64
+	var has int64
 	err := db.View(ctx, "reading its version", func(tx *Tx) error {
 		return tx.QueryRow(ctx, `SELECT MAX(version_id) FROM goose_db_version`).Scan(&has)
 	})
@@ -53,14 +87,7 @@ func (db *DB) checkVersion(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("there is no store in it: %w", err)
 	}
-	files, err := fs.Glob(migrations, "migrations/"+string(db.dialect)+"/*.sql")
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Sscanf(path.Base(files[len(files)-1]), "%d_", &known); err != nil { // sorted by name
-		return err
-	}
-	if has < known {
+	if known := Version(); has < known {
 		return fmt.Errorf("it has version %d, which an earlier tollgate made; a sidecar of this one makes it %d", has, known)
 	}
 	return nil

@@ -34,7 +34,7 @@ func openPostgres(ctx context.Context, c Config) (_ *postgresEngine, err error) 
 		return nil, err
 	}
 	if !c.ReadOnly {
-		if err := migratePostgres(ctx, config); err != nil {
+		if err := migratePostgres(ctx, config, c.New); err != nil {
 			return nil, err
 		}
 	}

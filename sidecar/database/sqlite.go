@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,7 +35,7 @@ type sqliteEngine struct {
 }
 
 func openSQLite(ctx context.Context, c Config) (_ *sqliteEngine, name string, err error) {
-	path, err := prepare(c.Source)
+	path, err := prepare(c.Source, c.New)
 	if err != nil {
 		return nil, c.Source, err
 	}
@@ -94,8 +95,9 @@ func open(path string, busy time.Duration, q url.Values) (*sql.DB, error) {
 }
 
 // prepare makes path absolute and sees to it that the file exists for its owner alone
-// before SQLite opens it: SQLite gives the log beside it the same mode.
-func prepare(path string) (string, error) {
+// before SQLite opens it: SQLite gives the log beside it the same mode. A backup is left as
+// it is.
+func prepare(path string, fresh bool) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
@@ -106,9 +108,19 @@ func prepare(path string) (string, error) {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		path = resolved // the lock stands beside the file itself, not beside a link to it
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	flags := os.O_RDWR | os.O_CREATE
+	if fresh {
+		flags |= os.O_EXCL
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
+	switch {
+	case fresh && errors.Is(err, fs.ErrExist):
+		return "", fmt.Errorf("%w: %w", ErrOccupied, err)
+	case err != nil:
 		return "", err
+	case isBackup(f):
+		f.Close()
+		return "", errors.New("it is a backup: tollgate restore makes a store of it")
 	}
 	return path, errors.Join(f.Chmod(0o600), f.Close())
 }
@@ -219,6 +231,9 @@ func (s *session) undo() {
 func (s *session) drop() {
 	if s.conn == nil {
 		return
+	}
+	for _, stmt := range s.prepared { // database/sql does not, and SQLite's connection would live on
+		_ = stmt.Close()
 	}
 	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // closes it instead of keeping it
 	_ = s.conn.Close()

@@ -192,14 +192,14 @@ func (a *adjustment) run(ids []int64, change changing) error {
 	for i := range a.done {
 		a.done[i].Before, a.done[i].After = before[i].brief(), after[i].brief()
 	}
-	if err := a.rows.PutAdjustments(a.done); err != nil {
-		return err
-	}
 	if a.meta, err = a.rows.Meta(); err != nil {
 		return err
 	}
 	a.meta.Resets++
-	return a.rows.PutMeta(a.meta)
+	if err := a.rows.PutMeta(a.meta); err != nil {
+		return err
+	}
+	return a.rows.PutAdjustments(a.done)
 }
 
 // State is what a counter held when it was adjusted, as Adjustment.Before and After have it

@@ -82,6 +82,8 @@ type Records interface {
 	Count(after int64) (int, error)
 	PutEvents([]Event) error
 	Events(Filter) ([]Event, error)
+	// PutAdjustments comes last in a transaction: where they are audited, it waits for
+	// others that audit, and they for it.
 	PutAdjustments([]Adjustment) error
 	Adjustments(Filter) ([]Adjustment, error)
 }

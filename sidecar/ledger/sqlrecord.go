@@ -1,5 +1,11 @@
 package ledger
 
+import (
+	"strconv"
+
+	"github.com/tollgate/tollgate/sidecar/audit"
+)
+
 // Counters implements Records.
 func (r *sqlRows) Counters(f Filter, after int64) ([]Row, error) {
 	return query(r, scanRow, `SELECT `+rowColumns+` FROM limit_counter WHERE (? OR subscription = ?) AND ends > ? ORDER BY id LIMIT ?`,
@@ -36,13 +42,19 @@ func (r *sqlRows) Events(f Filter) ([]Event, error) {
 		FROM limit_event WHERE (? OR subscription = ?) ORDER BY id DESC LIMIT ?`, f.All, int64(f.Subscription), f.Max)
 }
 
-// PutAdjustments implements Records.
+// PutAdjustments implements Records. What is adjusted is audited with it, by the machine's
+// wall clock, as of the origin that the context names.
 func (r *sqlRows) PutAdjustments(adjustments []Adjustment) error {
-	return each(adjustments, 1, func(part []Adjustment) error {
-		a := &part[0]
-		return r.exec(`INSERT INTO limit_adjustment (t, actor, action, counter, subscription, units, before_state, after_state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			a.Time.UnixMilli(), a.Actor, a.Action, a.Counter, int64(a.Subscription), a.Units, a.Before, a.After)
-	})
+	entries := make([]audit.Entry, len(adjustments))
+	for i, a := range adjustments {
+		if err := r.exec(`INSERT INTO limit_adjustment (t, actor, action, counter, subscription, units, before_state, after_state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			a.Time.UnixMilli(), a.Actor, a.Action, a.Counter, int64(a.Subscription), a.Units, a.Before, a.After); err != nil {
+			return err
+		}
+		entries[i] = audit.Entry{Time: r.o.Now(), Actor: a.Actor, Origin: audit.Origin(r.ctx), Action: a.Action, Kind: "limit",
+			Name: strconv.FormatInt(a.Counter, 10), Before: a.Before, After: a.After}
+	}
+	return audit.Append(r.ctx, r.tx, r.db.Dialect(), entries)
 }
 
 // Adjustments implements Records.

@@ -3,188 +3,249 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/catalog"
 	"github.com/tollgate/tollgate/sidecar/database"
 )
 
-// Apply makes the store hold c's developers and subscriptions, in one transaction, and says
-// whether anything changed. It reads the keys through secrets and keeps their digests.
+// Conflicts says what Apply does with what another source manages and the file declares
+// otherwise.
+type Conflicts string
+
+// What becomes of conflicts.
+const (
+	ConflictsRefuse   Conflicts = "refuse" // nothing is applied; so it is unless given
+	ConflictsKeep     Conflicts = "keep"   // they stay as they are
+	ConflictsTakeOver Conflicts = "take_over"
+)
+
+// Application is a catalog file to be applied.
+type Application struct {
+	Catalog   *catalog.Catalog // as Parse returned it
+	Secrets   Secrets          // for subscriptions' keys; may be nil where all are digests
+	Conflicts Conflicts        // Write.TakeOver is ConflictsTakeOver
+	// DryRun changes nothing and says what would.
+	DryRun bool
+	Write  // Source is the file's, see FileSource; Match has no meaning here
+}
+
+// Plan is what an application changes, or would.
+type Plan struct {
+	Changes []PlannedChange
+	// Kept are the conflicts: what stays as another source made it or, with an error, what is
+	// in the way.
+	Kept []ManagedError
+}
+
+// PlannedChange is one change of a Plan.
+type PlannedChange struct {
+	Action string // create, update, delete; adopt where only the source changes
+	Kind   string // of an object, or subscription
+	Name   string
+	// Before and After are what is audited; empty where there is nothing.
+	Before, After json.RawMessage
+}
+
+// Apply makes the store hold what a catalog file declares, in one transaction, and returns
+// what that changed: what the file declares is created or changed, what it declared before
+// and does not any more is deleted, and what others manage stays. An organization that is
+// not in the file any more stays as well.
 //
-// A subscription keeps its id for as long as its name stays in the catalog, and gets it
-// back, and its start, when the name returns with the same developer; a name that returns with another
-// developer is another subscription. Its revision moves when anything that hangs on it
-// changed. An error leaves the store as it was; it names every mistake, and no key.
-func (s *Store) Apply(ctx context.Context, c *catalog.Catalog, secrets Secrets) (changed bool, err error) {
-	want, err := declared(c, secrets)
+// A subscription keeps its id for as long as its name stays in the store, and gets it back,
+// and its start, when the name returns with the same developer; a name that returns with
+// another developer is another subscription. A slot for which the file gives no key keeps the
+// key that the API made. Its revision moves when anything that hangs on it changed.
+//
+// What is there as the file declares it is no conflict, whoever manages it. What was declared
+// before files had names becomes this file's where the file declares it; what the file does
+// not declare of it is deleted by Write.Operator alone.
+//
+// An error leaves the store as it was. It is a *ManagedError for each conflict that is in the
+// way, joined, or an *InvalidError with every mistake, by fields of the file; none of them
+// holds a key.
+func (s *Store) Apply(ctx context.Context, a Application) (Plan, error) {
+	doing := "applying the catalog"
+	if a.TakeOver {
+		a.Conflicts = ConflictsTakeOver
+	}
+	a.Write.TakeOver = a.Conflicts == ConflictsTakeOver
+	if name, ok := strings.CutPrefix(a.Source, "file:"); !ok || name == "" || !storable(name) || len(name) > maxSource {
+		return Plan{}, fmt.Errorf("%s: %w", doing, mistaken("source", "must be the name of a file, of at most %d bytes", maxSource))
+	}
+	want, err := declared(a.Catalog, a.Secrets)
 	if err != nil {
-		return false, fmt.Errorf("applying catalog: %w", err)
+		return Plan{}, fmt.Errorf("%s: %w", doing, err)
 	}
-	err = s.db.Transact(ctx, "applying catalog", func(tx *database.Tx) error {
-		if err := s.alone(ctx, tx); err != nil {
+	var p *planning
+	run := func(c *changing) error {
+		p = &planning{changing: c, file: a, want: want}
+		if err := p.work(); err != nil || a.DryRun {
 			return err
 		}
-		held, err := loadSubscriptions(ctx, tx)
-		if err != nil {
-			return err
-		}
-		p := planOf(held, want, s.now())
-		developers, err := applyDevelopers(ctx, tx, c.Developers)
-		if err != nil {
-			return err
-		}
-		changed = developers || !p.empty()
-		return p.apply(ctx, tx)
-	})
-	return changed && err == nil, err
+		return p.execute()
+	}
+	if a.DryRun {
+		err = s.db.View(ctx, doing, func(tx *database.Tx) error {
+			return run(&changing{Store: s, ctx: ctx, tx: tx, write: a.Write, now: s.now().UTC().Truncate(time.Millisecond)})
+		})
+	} else {
+		err = s.change(ctx, doing, a.Write, run)
+	}
+	if p == nil {
+		return Plan{}, err
+	}
+	if err != nil {
+		return Plan{Kept: p.conflicts}, err
+	}
+	return p.plan(), nil
 }
 
-// plan is what Apply has to write.
-type plan struct {
-	insert, update, remove []Subscription
+// maxSource is the length in bytes of the longest name of a file.
+const maxSource = 255
+
+// planning is an application at work: what it has read, and what it is going to write.
+type planning struct {
+	*changing
+	file Application
+	want []Subscription // without ids; as in the file's order
+
+	held      map[objectName]Object
+	declares  map[objectName]declaredObject // by the file
+	specs     map[objectName][]byte         // as they will be
+	objects   []plannedObject               // deletions come first
+	subs      []plannedSubscription
+	untouched []Subscription // live ones that the file says nothing of
+
+	conflicts []ManagedError
+	mistakes  []catalog.Mistake
 }
 
-func (p plan) empty() bool { return len(p.insert)+len(p.update)+len(p.remove) == 0 }
-
-func planOf(held []row, want []Subscription, now time.Time) plan {
-	var p plan
-	var last uint32
-	live, removed := map[string]Subscription{}, map[string]Subscription{}
-	for _, r := range held {
-		last = max(last, r.ID)
-		if r.removed {
-			removed[r.Name+"\x00"+r.Developer.Email] = r.Subscription // the latest: rows come by id
-		} else {
-			live[r.Name] = r.Subscription
-		}
-	}
-	for _, w := range want {
-		old, ok := live[w.Name]
-		delete(live, w.Name)
-		returns := false
-		if !ok {
-			old, returns = removed[w.Name+"\x00"+w.Developer.Email]
-		}
-		w.ID, w.Revision = old.ID, old.Revision+1
-		switch {
-		case !ok && !returns:
-			last++
-			w.ID, w.Started = last, now
-			p.insert = append(p.insert, w)
-		case returns || !same(old, w):
-			p.update = append(p.update, w)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(live)) {
-		p.remove = append(p.remove, live[name])
-	}
-	return p
+// objectName names an object.
+type objectName struct {
+	kind Kind
+	name string
 }
 
-// same compares what hangs on two subscriptions of one name.
-func same(a, b Subscription) bool {
-	return a.Scope == b.Scope && a.State == b.State && a.Expires == b.Expires && maps.Equal(a.Attributes, b.Attributes) &&
-		a.Developer.Email == b.Developer.Email && a.Developer.Name == b.Developer.Name &&
-		slices.Equal(a.Developer.Groups, b.Developer.Groups) && slices.Equal(a.Keys, b.Keys)
-}
-
-func (p plan) apply(ctx context.Context, tx *database.Tx) error {
-	// Keys leave first: two subscriptions may have swapped theirs.
-	for _, sub := range slices.Concat(p.update, p.remove) {
-		if _, err := tx.Exec(ctx, `DELETE FROM key WHERE subscription = ?`, int64(sub.ID)); err != nil {
-			return err
-		}
+// work reads the store and works out what to write, or why that does not go.
+func (p *planning) work() error {
+	if err := p.planObjects(); err != nil {
+		return err
 	}
-	for _, sub := range p.remove {
-		if _, err := tx.Exec(ctx, `UPDATE subscription SET removed = 1, revision = revision + 1 WHERE id = ?`, int64(sub.ID)); err != nil {
-			return err
-		}
+	if err := p.planSubscriptions(); err != nil {
+		return err
 	}
-	for _, sub := range p.insert {
-		if _, err := tx.Exec(ctx, `
-			INSERT INTO subscription (name, developer, scope_kind, scope_name, state, expires, attributes, revision, removed, id, started)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)`, append(columns(sub), sub.Started.UnixMilli())...); err != nil {
-			return err
+	if len(p.conflicts) > 0 && p.file.Conflicts != ConflictsKeep {
+		errs := make([]error, len(p.conflicts))
+		for i := range p.conflicts {
+			errs[i] = &p.conflicts[i]
 		}
+		return errors.Join(errs...)
 	}
-	for _, sub := range p.update {
-		if _, err := tx.Exec(ctx, `
-			UPDATE subscription SET name = ?, developer = ?, scope_kind = ?, scope_name = ?, state = ?, expires = ?, attributes = ?,
-			       revision = ?, removed = 0 WHERE id = ?`, columns(sub)...); err != nil {
-			return err
-		}
+	if err := p.checkObjects(); err != nil {
+		return err
 	}
-	return insertKeys(ctx, tx, slices.Concat(p.insert, p.update))
-}
-
-func columns(sub Subscription) []any {
-	attributes, _ := json.Marshal(sub.Attributes) // a map of strings always marshals
-	return []any{sub.Name, sub.Developer.Email, string(sub.Scope.Kind), sub.Scope.Name, int(sub.State), int64(sub.Expires),
-		string(attributes), int64(sub.Revision), int64(sub.ID)}
-}
-
-func insertKeys(ctx context.Context, tx *database.Tx, subs []Subscription) error {
-	for _, sub := range subs {
-		for _, k := range sub.Keys {
-			if _, err := tx.Exec(ctx, `INSERT INTO key (subscription, slot, digest) VALUES (?, ?, ?)`,
-				int64(sub.ID), int(k.Slot), k.Digest[:]); err != nil {
-				return fmt.Errorf("keys of subscription %q: %w", sub.Name, err)
-			}
-		}
+	if err := p.checkSubscriptions(); err != nil {
+		return err
+	}
+	if len(p.mistakes) > 0 {
+		return &InvalidError{Mistakes: p.mistakes}
 	}
 	return nil
 }
 
-// applyDevelopers writes developers that are new or changed and removes the others.
-func applyDevelopers(ctx context.Context, tx *database.Tx, want []catalog.Developer) (changed bool, err error) {
-	held, err := loadDevelopers(ctx, tx)
-	if err != nil {
-		return false, err
-	}
-	for _, d := range want {
-		groups, _ := json.Marshal(orEmpty(d.Groups)) // a list of strings always marshals
-		now := developerRow{name: d.Name, groups: string(groups)}
-		old, ok := held[d.Email]
-		delete(held, d.Email)
-		if ok && old == now {
-			continue
-		}
-		changed = true
-		if _, err := tx.Exec(ctx, `
-			INSERT INTO developer (email, name, groups) VALUES (?, ?, ?)
-			ON CONFLICT (email) DO UPDATE SET name = excluded.name, groups = excluded.groups`, d.Email, now.name, now.groups); err != nil {
-			return false, fmt.Errorf("developer %s: %w", d.Email, err)
-		}
-	}
-	for email := range held {
-		changed = true
-		if _, err := tx.Exec(ctx, `DELETE FROM developer WHERE email = ?`, email); err != nil {
-			return false, fmt.Errorf("developer %s: %w", email, err)
-		}
-	}
-	return changed, nil
+func (p *planning) mistake(field, format string, arguments ...any) {
+	p.mistakes = append(p.mistakes, catalog.Mistake{Field: field, Message: fmt.Sprintf(format, arguments...)})
 }
 
-type developerRow struct{ name, groups string }
+// attitude is what an application does with something that is there already.
+type attitude int
 
-func loadDevelopers(ctx context.Context, tx *database.Tx) (map[string]developerRow, error) {
-	found, err := tx.Query(ctx, `SELECT email, name, groups FROM developer`)
-	if err != nil {
-		return nil, err
+const (
+	own      attitude = iota // changes it, or deletes it
+	unnamed                  // the same, and makes it its own; it was a file's that had no name
+	foreign                  // leaves it as it is
+	takeOver                 // changes it and makes it its own
+)
+
+// stance is how the application stands to what source manages.
+func (p *planning) stance(source string) attitude {
+	switch {
+	case source == p.write.Source:
+		return own
+	case source == FileSource(""):
+		return unnamed
+	case p.file.Conflicts == ConflictsTakeOver:
+		return takeOver
 	}
-	defer found.Close()
-	held := map[string]developerRow{}
-	for found.Next() {
-		var email string
-		var d developerRow
-		if err := found.Scan(&email, &d.name, &d.groups); err != nil {
-			return nil, err
+	return foreign
+}
+
+// conflict notes what is managed elsewhere.
+func (p *planning) conflict(kind, name, source string) {
+	p.conflicts = append(p.conflicts, ManagedError{Kind: kind, Name: name, Source: source})
+}
+
+// leaves says whether what the file does not declare goes.
+func (p *planning) leaves(source string) bool {
+	return source == p.write.Source || source == FileSource("") && p.write.Operator
+}
+
+// plan is the planning for people.
+func (p *planning) plan() Plan {
+	plan := Plan{Kept: p.conflicts}
+	for i := range p.subs {
+		if sub := &p.subs[i]; sub.action == actionDelete {
+			plan.Changes = append(plan.Changes, sub.change())
 		}
-		held[email] = d
 	}
-	return held, found.Err()
+	for _, o := range p.objects {
+		if o.action != actionSilent {
+			plan.Changes = append(plan.Changes, PlannedChange{Action: o.action, Kind: string(o.kind), Name: o.name, Before: o.held.Spec, After: o.spec})
+		}
+	}
+	for i := range p.subs {
+		if sub := &p.subs[i]; sub.action != actionDelete && sub.action != actionSilent {
+			plan.Changes = append(plan.Changes, sub.change())
+		}
+	}
+	return plan
+}
+
+// Actions of planned changes. The last one is no change to people.
+const (
+	actionCreate = "create"
+	actionUpdate = "update"
+	actionDelete = "delete"
+	actionAdopt  = "adopt"
+	actionSilent = "silent" // of a file without a name, now this file's
+)
+
+// execute writes what was planned: what goes first, so that names, keys and what others need
+// are free.
+func (p *planning) execute() error {
+	if err := p.removeSubscriptions(); err != nil {
+		return err
+	}
+	if err := p.writeObjects(); err != nil {
+		return err
+	}
+	return p.writeSubscriptions()
+}
+
+// room writes the audit of what is done so far where that is much.
+func (p *planning) room() error {
+	if len(p.audit) < pageRows {
+		return nil
+	}
+	return p.flush()
+}
+
+// sortedBy sorts by a text of each.
+func sortedBy[T any](list []T, text func(T) string) {
+	slices.SortFunc(list, func(a, b T) int { return strings.Compare(text(a), text(b)) })
 }

@@ -81,7 +81,10 @@ type InvalidError struct{ Mistakes []catalog.Mistake }
 func (e *InvalidError) Error() string {
 	lines := make([]string, len(e.Mistakes))
 	for i, m := range e.Mistakes {
-		lines[i] = m.Field + ": " + m.Message
+		lines[i] = m.Message
+		if m.Field != "" {
+			lines[i] = m.Field + ": " + m.Message
+		}
 	}
 	return strings.Join(lines, "; ")
 }
@@ -97,13 +100,16 @@ type changing struct {
 	number int64 // of this change
 	// configures is set where the organization, an API, a product or a group changes.
 	configures bool
+	noted      bool // something was, see note
 	audit      []audit.Entry
 }
 
 // change runs f in a transaction. Where f notes nothing for the audit, nothing was changed,
 // and the number of changes does not move.
 func (s *Store) change(ctx context.Context, doing string, w Write, f func(*changing) error) error {
-	return s.db.Transact(ctx, doing, func(tx *database.Tx) error {
+	changed := false
+	err := s.db.Transact(ctx, doing, func(tx *database.Tx) error {
+		changed = false
 		c := &changing{Store: s, ctx: ctx, tx: tx, write: w, now: s.now().UTC().Truncate(time.Millisecond)}
 		if err := tx.QueryRow(ctx, `SELECT change FROM meta`+s.db.Dialect().ForUpdate()).Scan(&c.number); err != nil {
 			return err
@@ -112,7 +118,7 @@ func (s *Store) change(ctx context.Context, doing string, w Write, f func(*chang
 		if err := f(c); err != nil {
 			return err
 		}
-		if len(c.audit) == 0 {
+		if changed = c.noted; !changed {
 			return nil
 		}
 		if _, err := tx.Exec(ctx, `UPDATE meta SET change = ?`, c.number); err != nil {
@@ -123,12 +129,25 @@ func (s *Store) change(ctx context.Context, doing string, w Write, f func(*chang
 				return err
 			}
 		}
-		return audit.Append(ctx, tx, s.db.Dialect(), c.audit)
+		return c.flush()
 	})
+	if err == nil && changed && s.options.OnChange != nil {
+		s.options.OnChange()
+	}
+	return err
+}
+
+// flush writes what was noted so far. Who appends to the audit waits for this transaction
+// from then on.
+func (c *changing) flush() error {
+	err := audit.Append(c.ctx, c.tx, c.db.Dialect(), c.audit)
+	c.audit = c.audit[:0]
+	return err
 }
 
 // note audits what was done to an object. before and after are marshalled; nil: nothing.
 func (c *changing) note(action, kind, name string, before, after any) {
+	c.noted = true
 	c.audit = append(c.audit, audit.Entry{Time: c.now, Actor: c.write.Actor, Origin: c.write.Origin,
 		Action: action, Kind: kind, Name: name, Before: document(before), After: document(after)})
 }

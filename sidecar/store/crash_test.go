@@ -48,7 +48,7 @@ func work(ctx context.Context, s *store.Store, tell func(string)) error {
 		if i%2 == 1 {
 			c.Subscriptions[0].PrimaryKey, c.Subscriptions[1].PrimaryKey = c.Subscriptions[1].PrimaryKey, c.Subscriptions[0].PrimaryKey
 		}
-		if _, err := s.Apply(ctx, c, keys); err != nil {
+		if _, err := s.Apply(ctx, file(c)); err != nil {
 			return err
 		}
 		r, err := s.Revise(ctx, sha256.Sum256([]byte(fmt.Sprint(os.Getpid(), i))))

@@ -18,61 +18,66 @@ type Secrets interface {
 }
 
 // declared turns a catalog's subscriptions into what the store holds of them, without ids
-// and revisions. It reports every mistake, joined.
+// and revisions, and with no more of a developer than the address. *InvalidError names every
+// mistake.
 func declared(c *catalog.Catalog, secrets Secrets) ([]Subscription, error) {
-	developers := map[string]Developer{}
-	for _, d := range c.Developers {
-		developers[d.Email] = Developer{Email: d.Email, Name: d.Name, Groups: orEmpty(d.Groups)}
+	subs := make([]Subscription, len(c.Subscriptions))
+	d := declaring{secrets: secrets, keys: map[[32]byte]string{}}
+	for i := range c.Subscriptions {
+		subs[i] = d.subscription(fmt.Sprintf("subscriptions[%d]", i), &c.Subscriptions[i])
 	}
-	var subs []Subscription
-	var errs []error
-	for _, cs := range c.Subscriptions {
-		sub, err := declare(cs, developers, secrets)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		subs = append(subs, sub)
+	if len(d.mistakes) > 0 {
+		return nil, &InvalidError{Mistakes: d.mistakes}
 	}
-	errs = append(errs, sharedKeys(subs)...)
-	return subs, errors.Join(errs...)
+	return subs, nil
 }
 
-func declare(cs catalog.Subscription, developers map[string]Developer, secrets Secrets) (Subscription, error) {
-	failed := func(err error) (Subscription, error) {
-		return Subscription{}, fmt.Errorf("subscription %q: %w", cs.Name, err)
-	}
-	sub := Subscription{Name: cs.Name, Scope: scopeOf(cs), Attributes: cs.Attributes, Expires: expires(cs.ExpiresAt)}
+// declaring reads the subscriptions of a catalog.
+type declaring struct {
+	secrets  Secrets
+	keys     map[[32]byte]string // the subscription that each key names
+	mistakes []catalog.Mistake
+}
+
+func (d *declaring) mistake(field string, sub *catalog.Subscription, format string, arguments ...any) {
+	d.mistakes = append(d.mistakes, catalog.Mistake{Field: field, Message: fmt.Sprintf("subscription %q: ", sub.Name) + fmt.Sprintf(format, arguments...)})
+}
+
+func (d *declaring) subscription(place string, cs *catalog.Subscription) Subscription {
+	sub := Subscription{Name: cs.Name, Scope: scopeOf(*cs), Attributes: cs.Attributes, Expires: expires(cs.ExpiresAt),
+		Developer: Developer{Email: cs.Developer}}
 	if sub.Attributes == nil {
 		sub.Attributes = map[string]string{}
 	}
 	var ok bool
-	if sub.Developer, ok = developers[cs.Developer]; !ok {
-		return failed(fmt.Errorf("unknown developer %q", cs.Developer))
-	}
 	if sub.State, ok = states[cs.State]; !ok {
-		return failed(fmt.Errorf("unknown state %q", cs.State))
+		d.mistake(place+".state", cs, "unknown state %q", cs.State)
 	}
-	var errs []error
-	for _, k := range []struct {
-		field  string
-		slot   wire.Slot
-		secret *catalog.Secret
-	}{{"primary_key", wire.SlotPrimary, cs.PrimaryKey}, {"secondary_key", wire.SlotSecondary, cs.SecondaryKey}} {
-		if k.secret == nil {
-			continue
-		}
-		digest, err := keyDigest(*k.secret, secrets)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", k.field, err))
-			continue
-		}
-		sub.Keys = append(sub.Keys, Key{Slot: k.slot, Digest: digest})
+	d.key(place+".primary_key", cs, cs.PrimaryKey, &sub, wire.SlotPrimary)
+	d.key(place+".secondary_key", cs, cs.SecondaryKey, &sub, wire.SlotSecondary)
+	return sub
+}
+
+// key reads a key, if there is one; one key names one subscription.
+func (d *declaring) key(field string, cs *catalog.Subscription, secret *catalog.Secret, sub *Subscription, slot wire.Slot) {
+	if secret == nil {
+		return
 	}
-	if err := errors.Join(errs...); err != nil {
-		return failed(err)
+	digest, err := keyDigest(*secret, d.secrets)
+	if err != nil {
+		d.mistake(field, cs, "%s", err)
+		return
 	}
-	return sub, nil
+	switch other, ok := d.keys[digest]; {
+	case ok && other == sub.Name:
+		d.mistake(field, cs, "primary_key and secondary_key are the same key")
+	case ok:
+		d.mistakes = append(d.mistakes, catalog.Mistake{Field: field,
+			Message: fmt.Sprintf("subscriptions %q and %q have the same key: a key names one subscription", other, sub.Name)})
+	default:
+		d.keys[digest] = sub.Name
+		sub.Keys = append(sub.Keys, Key{Slot: slot, Digest: digest})
+	}
 }
 
 var states = map[string]wire.State{
@@ -123,6 +128,9 @@ func keyDigest(s catalog.Secret, secrets Secrets) (digest [32]byte, err error) {
 		}
 		return [32]byte(b), nil
 	}
+	if secrets == nil {
+		return digest, fmt.Errorf("%s cannot be read here; give the key's sha256", place(s))
+	}
 	key, err := secrets.Read(s)
 	if err != nil {
 		return digest, err
@@ -152,24 +160,6 @@ func place(s catalog.Secret) string {
 		return "environment variable " + s.Env
 	}
 	return "file " + s.File
-}
-
-// sharedKeys reports keys that stand in two places: one key names one subscription.
-func sharedKeys(subs []Subscription) (errs []error) {
-	seen := map[[32]byte]string{}
-	for _, sub := range subs {
-		for _, k := range sub.Keys {
-			switch other, ok := seen[k.Digest]; {
-			case ok && other == sub.Name:
-				errs = append(errs, fmt.Errorf("subscription %q: primary_key and secondary_key are the same key", sub.Name))
-			case ok:
-				errs = append(errs, fmt.Errorf("subscriptions %q and %q have the same key: a key names one subscription", other, sub.Name))
-			default:
-				seen[k.Digest] = sub.Name
-			}
-		}
-	}
-	return errs
 }
 
 func orEmpty(list []string) []string {

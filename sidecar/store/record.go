@@ -1,12 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/tollgate/tollgate/internal/wire"
 	"github.com/tollgate/tollgate/sidecar/database"
+	"github.com/tollgate/tollgate/sidecar/usage"
 )
 
 // What the store remembers of denials, for tollgate explain.
@@ -15,9 +18,9 @@ const (
 	// none older.
 	KeepDenials = 100_000
 	KeepFor     = 7 * 24 * time.Hour
-	// KeepReports is how long a usage report is known as taken. A filter repeats a
-	// report within seconds.
-	KeepReports = time.Hour
+	// KeepReports is how long it is known which usage reports of a worker were taken. A
+	// filter repeats a report for as long as nobody answers.
+	KeepReports = 30 * 24 * time.Hour
 )
 
 // Decision is a policy's deny. It holds no value of the request.
@@ -61,12 +64,16 @@ func (s *Store) Record(ctx context.Context, decisions []Decision) error {
 	})
 }
 
-// TakeUsage keeps a report's denials, once per (VM, Sequence): first is false, and nothing
-// is kept, when it was taken before.
+// TakeUsage keeps a report's denials, adds its rows to what was called, and notes when keys
+// were used, once per (VM, Sequence): first is false, and nothing is kept, when a report of
+// that VM with this sequence or a higher one was taken before. The report has passed
+// usage.Check.
 func (s *Store) TakeUsage(ctx context.Context, report wire.UsageReport) (first bool, err error) {
 	err = s.db.Transact(ctx, "taking usage", func(tx *database.Tx) error {
 		first = false
-		done, err := tx.Exec(ctx, `INSERT INTO usage_report (vm, sequence, taken) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+		done, err := tx.Exec(ctx, `
+			INSERT INTO usage_vm (vm, sequence, taken) VALUES (?, ?, ?)
+			ON CONFLICT (vm) DO UPDATE SET sequence = excluded.sequence, taken = excluded.taken WHERE usage_vm.sequence < excluded.sequence`,
 			shown(report.VM), int64(report.Sequence), s.now().UnixMilli())
 		if err != nil {
 			return err
@@ -76,9 +83,38 @@ func (s *Store) TakeUsage(ctx context.Context, report wire.UsageReport) (first b
 			return err
 		}
 		first = true
-		return insertDenials(ctx, tx, report.Denials)
+		if err := insertDenials(ctx, tx, report.Denials); err != nil {
+			return err
+		}
+		if err := usage.Add(ctx, tx, report.Rows); err != nil {
+			return err
+		}
+		return noteKeys(ctx, tx, report.Keys, s.now())
 	})
 	return first && err == nil, err
+}
+
+// noteKeys moves the last use of keys forward, in one order for all sidecars. A key that is
+// on its way out of its slot is told from the others by when it expires.
+func noteKeys(ctx context.Context, tx *database.Tx, keys []wire.KeyUse, now time.Time) error {
+	keys = slices.Clone(keys)
+	slices.SortFunc(keys, func(a, b wire.KeyUse) int {
+		return cmp.Or(cmp.Compare(a.Subscription, b.Subscription), cmp.Compare(a.Slot, b.Slot), cmp.Compare(a.Expires, b.Expires))
+	})
+	for _, k := range keys {
+		at := min(k.TimeMillis, now.UnixMilli())
+		if _, err := tx.Exec(ctx, `
+			UPDATE key SET used = ? WHERE subscription = ? AND slot = ? AND expires = ? AND used < ?`,
+			at, int64(k.Subscription), int(k.Slot), int64(k.Expires), at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Usage answers a question about what was called.
+func (s *Store) Usage(ctx context.Context, q usage.Query) (usage.Report, error) {
+	return usage.Read(ctx, s.db, q, s.now())
 }
 
 func insertDenials(ctx context.Context, tx *database.Tx, denials []wire.Denial) error {
@@ -93,12 +129,12 @@ func insertDenials(ctx context.Context, tx *database.Tx, denials []wire.Denial) 
 	return nil
 }
 
-// Prune forgets what is beyond Options.Keep, KeepFor and KeepReports, and intents older than
-// KeepFor. Resources stay.
+// Prune forgets what is beyond Options.Keep, KeepFor and KeepReports, intents older than
+// KeepFor, and usage as package usage says. Resources stay.
 func (s *Store) Prune(ctx context.Context) error {
 	now := s.now()
 	old := now.Add(-KeepFor).UnixMilli()
-	return s.db.Transact(ctx, "pruning", func(tx *database.Tx) error {
+	err := s.db.Transact(ctx, "pruning", func(tx *database.Tx) error {
 		for _, q := range []struct {
 			statement string
 			arguments []any
@@ -107,7 +143,7 @@ func (s *Store) Prune(ctx context.Context) error {
 			{`DELETE FROM decision WHERE seq <= (SELECT MAX(seq) FROM decision) - ?`, []any{int64(s.keep)}},
 			{`DELETE FROM denial WHERE time < ?`, []any{old}},
 			{`DELETE FROM denial WHERE seq <= (SELECT MAX(seq) FROM denial) - ?`, []any{int64(s.keep)}},
-			{`DELETE FROM usage_report WHERE taken < ?`, []any{now.Add(-KeepReports).UnixMilli()}},
+			{`DELETE FROM usage_vm WHERE taken < ?`, []any{now.Add(-KeepReports).UnixMilli()}},
 			{`DELETE FROM intent WHERE created < ?`, []any{old}},
 		} {
 			if _, err := tx.Exec(ctx, q.statement, q.arguments...); err != nil {
@@ -116,4 +152,8 @@ func (s *Store) Prune(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return usage.Prune(ctx, s.db, now)
 }

@@ -14,27 +14,40 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tollgate/tollgate/internal/catalog"
 	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 // pepperSize is the length of a store's pepper in bytes.
 const pepperSize = 32
 
-// Options are the parts of a store that tests change.
+// Options say how a store checks what it is given, and are the parts that tests change.
 type Options struct {
 	// Now is the clock; time.Now unless given.
 	Now func() time.Time
 	// Keep is how many denials and decisions are kept each; KeepDenials unless given.
 	Keep int
+	// Catalog is how specs are checked; its overrides are put in place by Config alone.
+	Catalog catalog.Options
+	// Accept is asked, within the transaction, whether the gateway can run with a changed
+	// organization, APIs, products and groups; nil: it always can. Its error says why not,
+	// for people.
+	Accept func(*catalog.Catalog) error
+	// AllowSecret is asked where a backend's key may be that is not the operator's, see
+	// Write.Operator; nil: anywhere. Its error says why not, for people.
+	AllowSecret func(catalog.Secret) error
+	// OnChange is called after each change that this store has committed.
+	OnChange func()
 }
 
 // Store is an open store. Its methods may be called from several goroutines.
 type Store struct {
-	db     *database.DB
-	now    func() time.Time
-	keep   int
-	id     string
-	pepper []byte
+	db      *database.DB
+	options Options
+	now     func() time.Time
+	keep    int
+	id      string
+	pepper  []byte
 }
 
 // Open opens the store in db, which it does not close. A database that has none gets one.
@@ -45,8 +58,11 @@ func Open(ctx context.Context, db *database.DB, o Options) (*Store, error) {
 	if o.Keep == 0 {
 		o.Keep = KeepDenials
 	}
-	s := &Store{db: db, now: o.Now, keep: o.Keep}
-	return s, s.identify(ctx)
+	s := &Store{db: db, options: o, now: o.Now, keep: o.Keep}
+	if err := s.identify(ctx); err != nil {
+		return s, err
+	}
+	return s, s.refreshLooks(ctx)
 }
 
 // ID names this store: 128 random bits in hexadecimal, made when it was created.

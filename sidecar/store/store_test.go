@@ -79,23 +79,47 @@ func fresh(t *testing.T, source source) *store.Store {
 
 var keys = secrets{"A1": "alice-primary", "A2": "alice-secondary", "B1": "bob-primary"}
 
-func demo() *catalog.Catalog {
-	return &catalog.Catalog{
-		Developers: []catalog.Developer{{Email: "alice@example.org", Name: "Alice", Groups: []string{"beta"}}, {Email: "bob@example.org"}},
-		Subscriptions: []catalog.Subscription{
-			{Name: "alice", Developer: "alice@example.org", Product: "Unlimited", PrimaryKey: env("A1"), SecondaryKey: env("A2")},
-			{Name: "bob", Developer: "bob@example.org", API: "Demo", State: "suspended", PrimaryKey: env("B1")},
-		},
+const demoFile = `
+organization: {name: Demo, administrator: admin@example.org}
+apis:
+  - {name: Demo, suffix: demo, backend: {url: "https://backend.example"}, operations: [{name: Read, method: GET, template: /}]}
+products:
+  - {name: Starter, apis: [Demo]}
+  - {name: Unlimited, apis: [Demo]}
+groups: [{name: beta}]
+developers: [{email: alice@example.org, name: Alice, groups: [beta]}, {email: bob@example.org}]
+subscriptions:
+  - {name: alice, developer: alice@example.org, product: Unlimited, primary_key: {env: A1}, secondary_key: {env: A2}}
+  - {name: bob, developer: bob@example.org, api: Demo, state: suspended, primary_key: {env: B1}}
+`
+
+func demo() *catalog.Catalog { return parsed(demoFile) }
+
+// parsed is a catalog, or a part of one.
+func parsed(file string) *catalog.Catalog {
+	c, mistakes := catalog.Parse("f", []byte(file), catalog.Options{Partial: true, Known: func(string, string) bool { return true }})
+	if mistakes != nil {
+		panic(fmt.Sprint(mistakes))
 	}
+	return c
 }
 
+// byFile is how the file that the sidecar was started with changes things.
+var byFile = store.Write{Actor: "file:demo.yaml", Origin: "file", Source: store.FileSource("demo.yaml"), Operator: true}
+
+// file is an application of the demo's file.
+func file(c *catalog.Catalog) store.Application {
+	return store.Application{Catalog: c, Secrets: keys, Write: byFile}
+}
+
+// apply says whether it changed anything.
 func apply(t *testing.T, s *store.Store, c *catalog.Catalog) bool {
 	t.Helper()
-	changed, err := s.Apply(t.Context(), c, keys)
+	plan, err := s.Apply(t.Context(), file(c))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return changed
+	return len(plan.Changes) > 0
 }
 
 func subscriptions(t *testing.T, s *store.Store) map[string]store.Subscription {
@@ -131,15 +155,22 @@ func TestApplyKeepsWhatTheCatalogDeclares(t *testing.T) {
 		var known [32]byte
 		_, _ = hex.Decode(known[:], []byte(strings.Repeat("ab", 32)))
 		bob := store.Developer{Email: "bob@example.org", Groups: []string{}}
+		key := func(slot wire.Slot, digest [32]byte) store.Key {
+			return store.Key{Slot: slot, Digest: digest, Source: byFile.Source, Created: now}
+		}
 		want := map[string]store.Subscription{
-			"alice": {ID: 1, Revision: 1, Started: now, Name: "alice", Scope: store.Scope{Kind: store.ScopeProduct, Name: "Unlimited"}, State: wire.StateActive,
+			"alice": {ID: 1, Name: "alice", Scope: store.Scope{Kind: store.ScopeProduct, Name: "Unlimited"}, State: wire.StateActive,
 				Expires: uint32(at.Unix()), Attributes: map[string]string{"tier": "gold"},
 				Developer: store.Developer{Email: "alice@example.org", Name: "Alice", Groups: []string{"beta"}},
-				Keys:      []store.Key{{Slot: wire.SlotPrimary, Digest: digest}, {Slot: wire.SlotSecondary, Digest: digest2}}},
-			"bob": {ID: 2, Revision: 1, Started: now, Name: "bob", Scope: store.Scope{Kind: store.ScopeAPI, Name: "Demo"}, State: wire.StateSuspended,
-				Attributes: map[string]string{}, Developer: bob, Keys: []store.Key{{Slot: wire.SlotPrimary, Digest: digest3}}},
-			"all": {ID: 3, Revision: 1, Started: now, Name: "all", Scope: store.Scope{Kind: store.ScopeAllAPIs}, State: wire.StateActive,
-				Attributes: map[string]string{}, Developer: bob, Keys: []store.Key{{Slot: wire.SlotPrimary, Digest: known}}},
+				Keys:      []store.Key{key(wire.SlotPrimary, digest), key(wire.SlotSecondary, digest2)}},
+			"bob": {ID: 2, Name: "bob", Scope: store.Scope{Kind: store.ScopeAPI, Name: "Demo"}, State: wire.StateSuspended,
+				Attributes: map[string]string{}, Developer: bob, Keys: []store.Key{key(wire.SlotPrimary, digest3)}},
+			"all": {ID: 3, Name: "all", Scope: store.Scope{Kind: store.ScopeAllAPIs}, State: wire.StateActive,
+				Attributes: map[string]string{}, Developer: bob, Keys: []store.Key{key(wire.SlotPrimary, known)}},
+		}
+		for name, sub := range want {
+			sub.Revision, sub.Started, sub.Updated, sub.Source = 1, now, now, byFile.Source
+			want[name] = sub
 		}
 		if diff := cmp.Diff(want, subscriptions(t, s)); diff != "" {
 			t.Errorf("subscriptions (-want +got):\n%s", diff)
@@ -258,7 +289,7 @@ func TestApplyRefusesWholeWithEveryMistake(t *testing.T) {
 				c.Subscriptions[0].PrimaryKey = env("NOPE")
 				c.Subscriptions[1].PrimaryKey = env("NADA")
 			},
-				[]string{`subscription "alice": primary_key: environment variable NOPE is not set`, `subscription "bob": primary_key: environment variable NADA is not set`}},
+				[]string{`subscriptions[0].primary_key: subscription "alice": environment variable NOPE is not set`, `subscriptions[1].primary_key: subscription "bob": environment variable NADA is not set`}},
 			"shared":     {func(c *catalog.Catalog) { c.Subscriptions[1].PrimaryKey = env("A2") }, []string{`subscriptions "alice" and "bob" have the same key`}},
 			"both slots": {func(c *catalog.Catalog) { c.Subscriptions[0].SecondaryKey = env("A1") }, []string{`subscription "alice": primary_key and secondary_key are the same key`}},
 			"too long":   {func(c *catalog.Catalog) { c.Subscriptions[0].PrimaryKey = env("LONG") }, []string{"environment variable LONG", "1 to 256 characters, this one has 257"}},
@@ -266,7 +297,7 @@ func TestApplyRefusesWholeWithEveryMistake(t *testing.T) {
 			"not ASCII":  {func(c *catalog.Catalog) { c.Subscriptions[0].PrimaryKey = env("UTF8") }, []string{"environment variable UTF8", "printable ASCII"}},
 			"digest":     {func(c *catalog.Catalog) { c.Subscriptions[0].PrimaryKey = &catalog.Secret{SHA256: "abcd"} }, []string{"sha256 is not 64 hexadecimal digits"}},
 			"state":      {func(c *catalog.Catalog) { c.Subscriptions[0].State = "paused" }, []string{`unknown state "paused"`}},
-			"developer":  {func(c *catalog.Catalog) { c.Subscriptions[0].Developer = "x" }, []string{`unknown developer "x"`}},
+			"developer":  {func(c *catalog.Catalog) { c.Subscriptions[0].Developer = "x" }, []string{`subscriptions[0].developer: subscription "alice": there is no developer "x"`}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				s := fresh(t, source)
@@ -277,7 +308,7 @@ func TestApplyRefusesWholeWithEveryMistake(t *testing.T) {
 				tc.change(c)
 				planted := secrets{"A1": keys["A1"], "A2": keys["A2"], "B1": keys["B1"],
 					"LONG": strings.Repeat("k", 257), "SPACE": "secret key", "UTF8": "schlüssel"}
-				_, err := s.Apply(t.Context(), c, planted)
+				_, err := s.Apply(t.Context(), store.Application{Catalog: c, Secrets: planted, Write: byFile})
 				if err == nil {
 					t.Fatal("no error")
 				}

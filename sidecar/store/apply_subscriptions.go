@@ -1,0 +1,438 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tollgate/tollgate/internal/catalog"
+	"github.com/tollgate/tollgate/internal/wire"
+)
+
+// plannedSubscription is what becomes of one subscription.
+type plannedSubscription struct {
+	action        string
+	before, after *Subscription // nil where there is none; of one that returns before has no keys
+	returns       bool          // it was removed, and comes back
+	place         string        // in the file: subscriptions[0]; empty where it is not in it
+}
+
+// change is the planned change for people.
+func (p *plannedSubscription) change() PlannedChange {
+	c := PlannedChange{Action: p.action, Kind: "subscription"}
+	if p.before != nil && !p.returns {
+		c.Name, c.Before = p.before.Name, json.RawMessage(document(audited(nil, p.before)))
+	}
+	if p.action != actionDelete {
+		c.Name, c.After = p.after.Name, json.RawMessage(document(audited(p.shownBefore(), p.after)))
+	}
+	return c
+}
+
+// shownBefore is what was there before to people: nothing where it returns.
+func (p *plannedSubscription) shownBefore() *Subscription {
+	if p.returns {
+		return nil
+	}
+	return p.before
+}
+
+// planSubscriptions works out what becomes of the subscriptions.
+func (p *planning) planSubscriptions() error {
+	live, removed, last, err := p.readSubscriptions()
+	if err != nil {
+		return err
+	}
+	for i := range p.want {
+		w := &p.want[i]
+		place := fmt.Sprintf("subscriptions[%d]", i)
+		if old, ok := live[w.Name]; ok {
+			delete(live, w.Name)
+			p.subs = append(p.subs, p.settle(old, w, place))
+			continue
+		}
+		w.Source = p.write.Source
+		for k := range w.Keys {
+			w.Keys[k].Source, w.Keys[k].Created = p.write.Source, p.now
+		}
+		planned := plannedSubscription{action: actionCreate, after: w, place: place}
+		if old, ok := removed[w.Name+"\x00"+w.Developer.Email]; ok {
+			w.ID, w.Started, w.Revision = old.ID, old.Started, old.Revision+1
+			planned.before, planned.returns = old, true
+		} else {
+			last++
+			w.ID, w.Started, w.Revision = last, p.now, 1
+		}
+		p.subs = append(p.subs, planned)
+	}
+	var gone []plannedSubscription
+	for _, old := range live {
+		if p.leaves(old.Source) {
+			gone = append(gone, plannedSubscription{action: actionDelete, before: old})
+		} else {
+			p.untouched = append(p.untouched, *old)
+		}
+	}
+	sortedBy(gone, func(g plannedSubscription) string { return g.before.Name })
+	p.subs = slices.Concat(gone, slices.DeleteFunc(p.subs, func(s plannedSubscription) bool {
+		if s.action == "" {
+			p.untouched = append(p.untouched, *s.before)
+		}
+		return s.action == ""
+	}))
+	return nil
+}
+
+// readSubscriptions reads those that are there by name, those that were removed by name and
+// developer, of several the latest, and the last id.
+func (p *planning) readSubscriptions() (live, removed map[string]*Subscription, last uint32, err error) {
+	live, removed = map[string]*Subscription{}, map[string]*Subscription{}
+	err = eachRow(p.ctx, p.tx, `s.id > 0`, nil, func(r row) error {
+		last = max(last, r.ID)
+		if r.removed {
+			removed[r.Name+"\x00"+r.Developer.Email] = &r.Subscription
+		} else {
+			live[r.Name] = &r.Subscription
+		}
+		return nil
+	})
+	return live, removed, last, err
+}
+
+// settle works out what becomes of a subscription that is there.
+func (p *planning) settle(old, w *Subscription, place string) plannedSubscription {
+	after := *old
+	after.Scope, after.State, after.Expires, after.Attributes, after.Developer = w.Scope, w.State, w.Expires, w.Attributes, w.Developer
+	if after.State != old.State {
+		after.Note = ""
+	}
+	stance := p.stance(old.Source)
+	keys, rivals := p.keys(old, w, stance)
+	after.Keys = keys
+	differs := !sameButKeys(old, &after) || !slices.EqualFunc(old.Keys, keys, sameKey)
+	planned := plannedSubscription{action: actionUpdate, before: old, after: &after, place: place}
+	if stance == foreign {
+		if differs || len(rivals) > 0 {
+			p.conflict("subscription", old.Name, old.Source)
+		}
+		if p.file.Conflicts == ConflictsKeep || !differs && len(rivals) == 0 {
+			planned.action = ""
+		}
+		return planned
+	}
+	for _, k := range rivals {
+		p.conflict("key", keyName(old, k.Slot), k.Source)
+	}
+	after.Source = p.write.Source
+	takes := func(of attitude) bool {
+		return stance == of || slices.ContainsFunc(keys, func(k Key) bool { return p.adopts(old, k, of) })
+	}
+	switch {
+	case differs:
+	case takes(takeOver):
+		planned.action = actionAdopt
+	case takes(unnamed):
+		planned.action = actionSilent
+	default:
+		planned.action = ""
+	}
+	return planned
+}
+
+// adopts says whether a key that stays comes from a source to which this is the stance.
+func (p *planning) adopts(old *Subscription, k Key, s attitude) bool {
+	i := slices.IndexFunc(old.Keys, func(held Key) bool { return held.Digest == k.Digest })
+	return i >= 0 && old.Keys[i].Source != k.Source && p.stance(old.Keys[i].Source) == s
+}
+
+func sameKey(a, b Key) bool {
+	return a.Slot == b.Slot && a.Digest == b.Digest && a.Expires == b.Expires
+}
+
+// keys are the keys of a subscription once the file is applied, sorted, and those of other
+// sources that stay in the way of the file's.
+func (p *planning) keys(old, w *Subscription, of attitude) (keys, rivals []Key) {
+	wished := map[wire.Slot]Key{}
+	for _, k := range w.Keys {
+		wished[k.Slot] = k
+	}
+	for _, held := range old.Keys {
+		wish, given := wished[held.Slot]
+		promoted := slices.ContainsFunc(w.Keys, func(k Key) bool { return k.Digest == held.Digest })
+		stance := p.stance(held.Source)
+		switch {
+		case held.Expires != 0:
+			if !promoted {
+				keys = append(keys, held)
+			}
+		case given && wish.Digest == held.Digest:
+			if stance != foreign {
+				held.Source = p.write.Source
+			}
+			keys = append(keys, held)
+			delete(wished, held.Slot)
+		case given && stance == foreign && of != foreign:
+			rivals = append(rivals, held)
+			if p.file.Conflicts == ConflictsKeep {
+				keys = append(keys, held)
+				delete(wished, held.Slot)
+			}
+		case given, stance == own, stance == unnamed && of != foreign: // replaced, or gone with the file's
+		case promoted: // in another slot
+		default:
+			keys = append(keys, held)
+		}
+	}
+	for _, k := range wished {
+		k.Source, k.Created = p.write.Source, p.now
+		if i := slices.IndexFunc(old.Keys, func(held Key) bool { return held.Digest == k.Digest }); i >= 0 {
+			k.Created, k.Used = old.Keys[i].Created, old.Keys[i].Used
+		}
+		keys = append(keys, k)
+	}
+	sortKeys(keys)
+	return keys, rivals
+}
+
+// checkSubscriptions checks the subscriptions as they will be, all together.
+func (p *planning) checkSubscriptions() error {
+	p.checkNeeds()
+	p.checkKeys()
+	p.checkLooks()
+	return p.checkLimits()
+}
+
+// each calls f for the subscriptions as they will be; place is empty for those that the file
+// does not declare, or that it does not change.
+func (p *planning) each(f func(sub *Subscription, place string)) {
+	for i := range p.untouched {
+		f(&p.untouched[i], "")
+	}
+	for i := range p.subs {
+		if p.subs[i].action != actionDelete {
+			f(p.subs[i].after, p.subs[i].place)
+		}
+	}
+}
+
+// checkNeeds checks that what subscriptions are of exists.
+func (p *planning) checkNeeds() {
+	p.each(func(sub *Subscription, place string) {
+		for _, need := range []struct {
+			kind  Kind
+			name  string
+			field string
+		}{{KindDeveloper, sub.Developer.Email, "developer"}, {Kind(sub.Scope.Kind), sub.Scope.Name, string(sub.Scope.Kind)}} {
+			if need.kind == Kind(ScopeAllAPIs) {
+				continue
+			}
+			name := objectName{need.kind, need.name}
+			if _, exists := p.specs[name]; exists {
+				continue
+			}
+			_, was := p.held[name]
+			switch {
+			case place != "":
+				p.mistake(place+"."+need.field, "subscription %q: there is no %s %q", sub.Name, need.kind, need.name)
+			case was:
+				p.needed(need.kind, need.name, "subscription "+sub.Name)
+			}
+		}
+	})
+}
+
+// checkKeys checks that a key that is new names one subscription and slot.
+func (p *planning) checkKeys() {
+	adds := slices.ContainsFunc(p.subs, func(s plannedSubscription) bool {
+		return s.action == actionCreate || s.action == actionUpdate
+	})
+	if !adds {
+		return
+	}
+	seen := map[[32]byte]string{}
+	p.each(func(sub *Subscription, place string) {
+		for _, k := range sub.Keys {
+			other, twice := seen[k.Digest]
+			switch {
+			case !twice:
+				seen[k.Digest] = sub.Name
+			case other == sub.Name:
+				p.mistake(place, "subscription %q: primary_key and secondary_key are the same key", sub.Name)
+			default:
+				p.mistake(place, "subscriptions %q and %q have the same key: a key names one subscription", other, sub.Name)
+			}
+		}
+	})
+}
+
+// checkLooks checks that people can tell a new name from the others.
+func (p *planning) checkLooks() {
+	created, foreign := map[string]bool{}, false
+	for _, s := range p.subs {
+		if s.action == actionCreate {
+			created[s.after.Name] = true
+		}
+	}
+	if len(created) == 0 {
+		return
+	}
+	p.each(func(sub *Subscription, _ string) {
+		foreign = foreign || strings.ContainsFunc(sub.Name, func(c rune) bool { return c > 0x7F })
+	})
+	if !foreign {
+		return
+	}
+	looks := map[string][]string{}
+	p.each(func(sub *Subscription, place string) {
+		look := catalog.Look(sub.Name)
+		for _, other := range looks[look] {
+			if catalog.LookAlike(sub.Name, other) && (created[sub.Name] || created[other]) {
+				p.mistake(place, "%q looks like %q; use a name that people can tell from it", sub.Name, other)
+				break
+			}
+		}
+		looks[look] = append(looks[look], sub.Name)
+	})
+}
+
+// checkLimits checks that those that begin to count to their products' limits may.
+func (p *planning) checkLimits() error {
+	type holder struct{ developer, product string }
+	limits := map[string]int{}
+	for name, spec := range p.specs {
+		if name.kind != KindProduct {
+			continue
+		}
+		var product catalog.Product
+		if err := json.Unmarshal(spec, &product); err != nil {
+			return fmt.Errorf("%s: %w", label(name.kind, name.name), err)
+		}
+		if product.SubscriptionsLimit > 0 {
+			limits[name.name] = product.SubscriptionsLimit
+		}
+	}
+	if len(limits) == 0 {
+		return nil
+	}
+	counts := map[holder]int{}
+	p.each(func(sub *Subscription, _ string) {
+		if sub.counts(p.now) && limits[sub.Scope.Name] > 0 {
+			counts[holder{sub.Developer.Email, sub.Scope.Name}]++
+		}
+	})
+	for _, s := range p.subs {
+		if s.action == actionDelete || !s.after.counts(p.now) || !s.begins(p) {
+			continue
+		}
+		limit := limits[s.after.Scope.Name]
+		if n := counts[holder{s.after.Developer.Email, s.after.Scope.Name}]; limit > 0 && n > limit {
+			p.mistake(s.place, "subscription %q: %s would have %d subscriptions to the product %q, which allows each developer %d",
+				s.after.Name, s.after.Developer.Email, n, s.after.Scope.Name, limit)
+		}
+	}
+	return nil
+}
+
+// begins says whether the subscription did not count to its product's limit before.
+func (s *plannedSubscription) begins(p *planning) bool {
+	return s.before == nil || s.returns || !s.before.counts(p.now) || s.before.Scope != s.after.Scope || s.before.Developer.Email != s.after.Developer.Email
+}
+
+// removeSubscriptions writes what goes: subscriptions, and keys that are not where they were.
+func (p *planning) removeSubscriptions() error {
+	for _, s := range p.subs {
+		switch {
+		case s.action == actionDelete:
+			if err := p.removed("subscription.delete", s.before); err != nil {
+				return err
+			}
+		case s.before != nil:
+			for _, k := range s.before.Keys {
+				if slices.ContainsFunc(s.after.Keys, func(stays Key) bool { return sameKey(k, stays) }) {
+					continue
+				}
+				if err := p.deleteKey(k.Digest); err != nil {
+					return err
+				}
+			}
+		}
+		if err := p.room(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSubscriptions writes the others.
+func (p *planning) writeSubscriptions() error {
+	for i := range p.subs {
+		s := &p.subs[i]
+		if s.action == actionDelete {
+			continue
+		}
+		if err := p.writeSubscription(s); err != nil {
+			return fmt.Errorf("subscription %q: %w", s.after.Name, err)
+		}
+		if err := p.room(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *planning) writeSubscription(s *plannedSubscription) error {
+	if s.action != actionSilent {
+		s.after.Updated = p.now
+		if s.before != nil {
+			s.after.Revision = s.before.Revision + 1 // also where its developer moved it
+		}
+		write := p.updateSubscription
+		if s.before == nil {
+			write = p.insertSubscription
+		}
+		if err := write(s.after); err != nil {
+			return err
+		}
+	} else if _, err := p.tx.Exec(p.ctx, `UPDATE subscription SET source = ? WHERE id = ?`, s.after.Source, int64(s.after.ID)); err != nil {
+		return err
+	}
+	if err := p.writeKeys(s); err != nil || s.action == actionSilent {
+		return err
+	}
+	change := s.change()
+	p.note("subscription."+s.action, "subscription", change.Name, raw(change.Before), raw(change.After))
+	return nil
+}
+
+// raw is nothing where there is nothing.
+func raw(text json.RawMessage) any {
+	if len(text) == 0 {
+		return nil
+	}
+	return text
+}
+
+// writeKeys writes the keys that were not there as they are, or whose source changes.
+func (p *planning) writeKeys(s *plannedSubscription) error {
+	for i := range s.after.Keys {
+		k := &s.after.Keys[i]
+		var held *Key
+		if s.before != nil {
+			if at := slices.IndexFunc(s.before.Keys, func(old Key) bool { return sameKey(old, *k) }); at >= 0 {
+				held = &s.before.Keys[at]
+			}
+		}
+		switch {
+		case held == nil:
+			if err := p.insertKey(s.after, k); err != nil {
+				return err
+			}
+		case held.Source != k.Source:
+			if _, err := p.tx.Exec(p.ctx, `UPDATE key SET source = ? WHERE digest = ?`, k.Source, k.Digest[:]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
