@@ -50,11 +50,18 @@ type Exchange struct {
 	intended bool
 	spending lease.Spending
 	spent    bool
+
+	// What usage counts.
+	began, forwarded time.Time // forwarded is zero while it was not
+	backend          time.Duration
+	store            string // that identity.Subscription is of
+	responded        bool   // backend is known
+	probe, ended     bool
 }
 
 // Begin decides on a request as far as this worker knows.
 func (g *Gate) Begin(head Head, now time.Time) (*Exchange, Outcome) {
-	x := &Exchange{gate: g, head: head, shown: head.Target, decision: &undecidedYet}
+	x := &Exchange{gate: g, head: head, shown: head.Target, decision: &undecidedYet, began: now}
 	if head.Target == ReadyPath {
 		return x, x.ready(now)
 	}
@@ -109,11 +116,15 @@ func (x *Exchange) authenticate(now time.Time) *refusal {
 	case len(p.key) > apikey.MaxLength:
 		return invalidKey("key_unknown")
 	}
-	record, ok := x.gate.record(p.key)
+	record, ok := x.gate.record(p.key, now)
 	if !ok {
 		return invalidKey("key_unknown")
 	}
-	x.identity.Subscription = record.Subscription
+	x.identity.Subscription, x.store = record.Subscription, x.gate.held.revision.Store
+	x.gate.usage.used(&record, now)
+	if int(record.Scope) < len(x.gate.held.scopes) {
+		x.product = x.gate.held.scopes[record.Scope].Product
+	}
 	if reason := x.blocked(record, now); reason != "" {
 		return invalidKey(reason)
 	}
@@ -121,7 +132,6 @@ func (x *Exchange) authenticate(now time.Time) *refusal {
 		return &refusal{status: 400, reason: "key_misplaced", message: "The subscription key stands in a part of the URL where it would be passed on."}
 	}
 	x.record = record
-	x.product = x.gate.held.scopes[record.Scope].Product
 	return nil
 }
 
@@ -334,7 +344,7 @@ func (x *Exchange) Unavailable(now time.Time) Outcome {
 	}
 	if x.api.AllowWhenUnavailable && x.op.Requires == "" && x.op.Creates == "" {
 		x.identity.Reason = "undecided"
-		return x.forward()
+		return x.forward(now)
 	}
 	return x.refuse(*unavailable("sidecar_unavailable"), now)
 }

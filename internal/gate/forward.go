@@ -3,6 +3,7 @@ package gate
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/wire"
 )
@@ -101,7 +102,8 @@ func (x *Exchange) refusedTarget() string {
 }
 
 // forward sends the request on, with what the backend and the route want to see.
-func (x *Exchange) forward() Outcome {
+func (x *Exchange) forward(now time.Time) Outcome {
+	x.forwarded = now
 	edits := x.hide(x.target())
 	switch x.api.Authorization {
 	case wire.AuthorizationInject:

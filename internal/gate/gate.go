@@ -7,6 +7,7 @@
 package gate
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"slices"
@@ -56,6 +57,7 @@ type Gate struct {
 
 	denials        []wire.Denial
 	denialsDropped int
+	usage          usage
 }
 
 // held is one snapshot, compiled.
@@ -68,7 +70,9 @@ type held struct {
 	apis     []wire.API
 	scopes   []wire.Scope
 	keys     wire.KeyTable
-	table    *route.Table
+	// places are those of scopes by their number.
+	places map[uint32]uint32
+	table  *route.Table
 	// keyHeaders are those of all the APIs, to be hidden where no API matched.
 	keyHeaders []string
 	resets     uint64
@@ -100,7 +104,7 @@ func newKept(answer wire.Answer, ask wire.Ask) *kept {
 
 // New makes a gate that holds nothing: it answers 503 until the first Load.
 func New() *Gate {
-	return &Gate{cache: cache.New[*kept](cacheLimits), book: lease.NewBook(), pending: make(map[*Exchange]time.Time), routes: make(routes), records: make(records)}
+	return &Gate{cache: cache.New[*kept](cacheLimits), book: lease.NewBook(), pending: make(map[*Exchange]time.Time), routes: make(routes), records: make(records), usage: newUsage()}
 }
 
 // Revision is the one held, and false when none is.
@@ -119,10 +123,39 @@ func (g *Gate) Ready(now time.Time) bool {
 	return g.held != nil && now.Sub(g.contact) <= g.held.maxStale
 }
 
-// Load takes a whole snapshot, or none of it. When the policy has moved it forgets all
-// decisions; what it returns are the hottest ones to ask for again.
-func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err error) {
+// Missing lists the pages that Load needs for s beside those that are held or in fetched.
+func (g *Gate) Missing(s wire.Snapshot, fetched wire.Pages) []wire.Digest {
+	var held map[wire.Digest]bool
+	if g.held != nil {
+		held = g.held.keys.Digests()
+	}
+	return s.Missing(func(d wire.Digest) bool { return held[d] || fetched[d] != nil })
+}
+
+// Usable says why Load would not take s, its pages aside.
+func (g *Gate) Usable(s wire.Snapshot) error {
+	if _, err := compile(s); err != nil {
+		return errors.New("loading snapshot " + s.Revision.String() + ": " + err.Error())
+	}
+	return nil
+}
+
+// TableBytes is the size of the keys and subscriptions held.
+func (g *Gate) TableBytes() int {
+	if g.held == nil {
+		return 0
+	}
+	return g.held.keys.Bytes()
+}
+
+// Load takes a whole snapshot, or none of it; fetched are the pages that it needs beside
+// those that are held. When the policy has moved it forgets all decisions; what it returns
+// are the hottest ones to ask for again.
+func (g *Gate) Load(s wire.Snapshot, fetched wire.Pages, now time.Time) (refresh []wire.Ask, err error) {
 	next, err := compile(s)
+	if err == nil {
+		next.keys, err = wire.OpenPages(s, fetched, g.table())
+	}
 	if err != nil {
 		return nil, errors.New("loading snapshot " + s.Revision.String() + ": " + err.Error())
 	}
@@ -138,11 +171,22 @@ func (g *Gate) Load(s wire.Snapshot, now time.Time) (refresh []wire.Ask, err err
 	case g.held.resets != next.resets:
 		g.book.Forget()
 	}
+	if g.held == nil || !g.held.keyedLike(next) {
+		clear(g.records)
+	}
 	g.held = next
+	g.usage.move(next.revision.Store)
 	clear(g.routes)
-	clear(g.records)
 	g.Contact(now)
 	return refresh, nil
+}
+
+// table is the one held.
+func (g *Gate) table() wire.KeyTable {
+	if g.held == nil {
+		return wire.KeyTable{}
+	}
+	return g.held.keys
 }
 
 func compile(s wire.Snapshot) (*held, error) {
@@ -153,16 +197,15 @@ func compile(s wire.Snapshot) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := wire.OpenKeyTable(s.Keys)
-	if err != nil {
-		return nil, err
-	}
 	if !readable(s.Policy) {
 		return nil, errors.New("the policy depends on a field that this filter does not know")
 	}
 	h := &held{
 		revision: s.Revision, gateway: s.Gateway, maxStale: time.Duration(s.Gateway.MaxStaleSeconds) * time.Second,
-		policy: s.Policy, pepper: s.Pepper, apis: s.APIs, scopes: s.Scopes, keys: keys, table: table, resets: s.Resets,
+		policy: s.Policy, pepper: s.Pepper, apis: s.APIs, scopes: s.Scopes, places: make(map[uint32]uint32, len(s.Scopes)), table: table, resets: s.Resets,
+	}
+	for i, scope := range s.Scopes {
+		h.places[scope.Number] = uint32(i)
 	}
 	for _, api := range s.APIs {
 		switch api.Authorization {
@@ -184,6 +227,12 @@ func compile(s wire.Snapshot) (*held, error) {
 // revisions of subscriptions included, means anything under next.
 func (h *held) before(next *held) bool {
 	return h.revision.Store == next.revision.Store && h.revision.Number < next.revision.Number && h.gateway == next.gateway
+}
+
+// keyedLike says whether a record that was found under h and is still in the same pages is
+// the one that would be found under next.
+func (h *held) keyedLike(next *held) bool {
+	return bytes.Equal(h.pepper, next.pepper) && maps.Equal(h.places, next.places)
 }
 
 // hottest is empty unless the old questions are the questions of the next policy.
@@ -259,12 +308,13 @@ func (g *Gate) free(now time.Time) {
 	maps.DeleteFunc(g.pending, func(_ *Exchange, since time.Time) bool { return now.Sub(since) > pendingTime })
 }
 
-// Report takes what was denied since the last one; false when nothing was.
+// Report takes what was counted and denied since the last one; false when nothing was.
 func (g *Gate) Report() (wire.UsageReport, bool) {
-	if len(g.denials) == 0 && g.denialsDropped == 0 {
+	if len(g.denials) == 0 && g.denialsDropped == 0 && g.usage.empty() {
 		return wire.UsageReport{}, false
 	}
 	report := wire.UsageReport{Version: wire.Version, Denials: g.denials, DenialsDropped: g.denialsDropped}
+	g.usage.report(&report)
 	g.denials, g.denialsDropped = nil, 0
 	return report, true
 }

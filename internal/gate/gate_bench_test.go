@@ -10,23 +10,23 @@ import (
 )
 
 // BenchmarkWarm is one request whose decision is kept: what the filter adds to each.
-func BenchmarkWarm(b *testing.B) { benchmarkWarm(b, nil) }
+func BenchmarkWarm(b *testing.B) { benchmarkWarm(b, nil, false) }
+
+// BenchmarkCounted is the same, and counted for usage.
+func BenchmarkCounted(b *testing.B) { benchmarkWarm(b, nil, true) }
 
 // BenchmarkLimits is the same with two limits, of which there are leases.
 func BenchmarkLimits(b *testing.B) {
 	benchmarkWarm(b, []wire.Limit{
 		{Name: "minute", Key: "subscription:42", Kind: wire.KindRate, Unit: wire.UnitCalls, Amount: 1 << 50, WindowMillis: 60_000},
 		{Name: "week", Key: "subscription:42", Kind: wire.KindQuota, Unit: wire.UnitCalls, Amount: 1 << 50, WindowMillis: 604_800_000},
-	})
+	}, false)
 }
 
-func benchmarkWarm(b *testing.B, limits []wire.Limit) {
+func benchmarkWarm(b *testing.B, limits []wire.Limit, counted bool) {
 	const key = "k-0123456789abcdef0123456789abcdef"
 	pepper := make([]byte, 32)
-	packed, err := wire.PackKeys([]wire.KeyRecord{{MAC: apikey.MAC(pepper, apikey.Digest(key)), Subscription: 42, Revision: 1, State: wire.StateActive}})
-	if err != nil {
-		b.Fatal(err)
-	}
+	keys, subscriptions, pages := wire.PackPages([]wire.KeyRecord{{MAC: apikey.MAC(pepper, apikey.Digest(key)), Subscription: 42, Revision: 1, Scope: 1, State: wire.StateActive}})
 	g, now := gate.New(), time.Now()
 	if _, err := g.Load(wire.Snapshot{
 		Version: wire.Version, Revision: wire.Revision{Store: "s", Number: 1}, Gateway: wire.Gateway{MaxStaleSeconds: 300}, Pepper: pepper,
@@ -36,8 +36,8 @@ func benchmarkWarm(b *testing.B, limits []wire.Limit) {
 			Keys:       wire.Keys{Header: "ocp-apim-subscription-key", HeaderName: "Ocp-Apim-Subscription-Key", Query: "subscription-key"},
 			Operations: []wire.Operation{{Name: "RRS Execute", Method: "POST", Template: "/workspaces/{workspace}/services/{service}/execute"}},
 		}},
-		Scopes: []wire.Scope{{Product: "Unlimited", APIs: []int{0}}}, Keys: packed,
-	}, now); err != nil {
+		Scopes: []wire.Scope{{Number: 1, Product: "Unlimited", APIs: []int{0}}}, Keys: keys, Subscriptions: subscriptions,
+	}, pages, now); err != nil {
 		b.Fatal(err)
 	}
 	pairs := [][2]string{
@@ -64,5 +64,9 @@ func benchmarkWarm(b *testing.B, limits []wire.Limit) {
 		}
 		exchange.ResponseHead(200)
 		exchange.Done(0, 0, now)
+		if counted {
+			exchange.Responded(now)
+			exchange.Ended(gate.End{Status: 200, RequestBytes: 500, ResponseBytes: 1000}, now)
+		}
 	}
 }

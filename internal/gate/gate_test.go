@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ type fixture struct {
 	t        *testing.T
 	gate     *gate.Gate
 	snapshot wire.Snapshot
-	records  []wire.KeyRecord
+	records  []wire.KeyRecord // Scope is a place in snapshot.Scopes, as the fixture has them
 	now      time.Time
 }
 
@@ -61,7 +62,7 @@ func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 				Operations: operations,
 			},
 		},
-		Scopes: []wire.Scope{{Product: "Unlimited", APIs: []int{0, 2}}, {APIs: []int{1}}, {Product: "Free", APIs: []int{2}}},
+		Scopes: []wire.Scope{{Number: 101, Product: "Unlimited", APIs: []int{0, 2}}, {Number: 102, APIs: []int{1}}, {Number: 103, Product: "Free", APIs: []int{2}}},
 	}
 	mac := func(key string) [16]byte { return apikey.MAC(f.snapshot.Pepper, apikey.Digest(key)) }
 	f.records = []wire.KeyRecord{
@@ -79,13 +80,14 @@ func newFixture(t *testing.T, change ...func(*fixture)) *fixture {
 
 func (f *fixture) load() []wire.Ask {
 	f.t.Helper()
-	packed, err := wire.PackKeys(append([]wire.KeyRecord(nil), f.records...))
-	if err != nil {
-		f.t.Fatal(err)
+	records := slices.Clone(f.records)
+	for i := range records {
+		records[i].Scope += 101
 	}
-	f.snapshot.Keys = packed
+	var pages wire.Pages
+	f.snapshot.Keys, f.snapshot.Subscriptions, pages = wire.PackPages(records)
 	f.snapshot.Revision.Number++
-	refresh, err := f.gate.Load(f.snapshot, f.now)
+	refresh, err := f.gate.Load(f.snapshot, pages, f.now)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -478,16 +480,16 @@ func TestPolicyErrorsAndFaultsFailClosed(t *testing.T) {
 
 	odd := newFixture(t).snapshot
 	odd.APIs[0].Authorization = "magic"
-	if _, err := gate.New().Load(odd, start); err == nil {
+	if _, err := gate.New().Load(odd, nil, start); err == nil {
 		t.Error("an unknown authorization was taken")
 	}
 	g := gate.New()
 	_, outcome := g.Begin(gate.ReadHead(request("POST", "/demo/execute/m"), nil), start)
 	wantRefusal(t, 503, "no_snapshot", outcome)
-	if _, err := g.Load(wire.Snapshot{Version: wire.Version, Policy: wire.Policy{Vary: []wire.Field{{"request", "cookie"}}}}, start); err == nil {
+	if _, err := g.Load(wire.Snapshot{Version: wire.Version, Policy: wire.Policy{Vary: []wire.Field{{"request", "cookie"}}}}, nil, start); err == nil {
 		t.Error("a policy with an unknown field was taken")
 	}
-	if _, err := g.Load(wire.Snapshot{Version: wire.Version + 1}, start); err == nil {
+	if _, err := g.Load(wire.Snapshot{Version: wire.Version + 1}, nil, start); err == nil {
 		t.Error("a snapshot of another version was taken")
 	}
 }

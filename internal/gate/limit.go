@@ -17,7 +17,7 @@ func (x *Exchange) pass(now time.Time) Outcome {
 		}
 	}
 	x.identity.Reason = Allowed
-	return x.forward()
+	return x.forward(now)
 }
 
 // short refuses at once where a limit is known to leave no room, else it asks for leases.

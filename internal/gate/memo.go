@@ -1,7 +1,9 @@
 package gate
 
 import (
+	"math"
 	"strings"
+	"time"
 
 	"github.com/tollgate/tollgate/internal/apikey"
 	"github.com/tollgate/tollgate/internal/route"
@@ -9,7 +11,7 @@ import (
 )
 
 // What follows is worked out again and again for the same bytes, so the last results are
-// kept while a snapshot is held. Both hold copies: a header's string keeps the whole head
+// kept while what they were made from is held. Both hold copies: a header's string keeps the whole head
 // alive.
 const (
 	routesMax  = 1024
@@ -42,19 +44,45 @@ func (g *Gate) find(head *Head) (route.Match, route.Outcome) {
 
 // records holds the keys that were found, by the key itself: it is in every request's head
 // in this memory anyway, and two HMAC blocks a request are not. A flood of unknown keys
-// leaves nothing here.
-type records map[string]wire.KeyRecord
+// leaves nothing here. A change of another key leaves a record as it is: it goes with the
+// pages that it came from.
+type records map[string]found
 
-func (g *Gate) record(key string) (wire.KeyRecord, bool) {
-	if record, ok := g.records[key]; ok {
-		return record, true
-	}
-	record, ok := g.held.keys.Find(apikey.MAC(g.held.pepper, apikey.Digest(key)))
-	if ok {
-		if len(g.records) >= recordsMax {
-			clear(g.records)
+type found struct {
+	record wire.KeyRecord
+	origin wire.Origin
+}
+
+// record is the one of a key at now; its Scope is a place in held.scopes, or beyond them.
+// A key past its own expiry is gone.
+func (g *Gate) record(key string, now time.Time) (wire.KeyRecord, bool) {
+	f, ok := g.records[key]
+	if !ok || !g.held.keys.Holds(f.record, f.origin) {
+		if f, ok = g.findRecord(key); !ok {
+			delete(g.records, key)
+			return wire.KeyRecord{}, false
 		}
-		g.records[strings.Clone(key)] = record
 	}
-	return record, ok
+	if f.record.KeyExpires != 0 && now.Unix() >= int64(f.record.KeyExpires) {
+		return wire.KeyRecord{}, false
+	}
+	return f.record, true
+}
+
+func (g *Gate) findRecord(key string) (found, bool) {
+	record, origin, ok := g.held.keys.Find(apikey.MAC(g.held.pepper, apikey.Digest(key)))
+	if !ok {
+		return found{}, false
+	}
+	place, known := g.held.places[record.Scope]
+	if !known {
+		place = math.MaxUint32
+	}
+	record.Scope = place
+	if len(g.records) >= recordsMax {
+		clear(g.records)
+	}
+	f := found{record, origin}
+	g.records[strings.Clone(key)] = f
+	return f, true
 }

@@ -75,7 +75,7 @@ func (x *Exchange) refuse(r refusal, now time.Time) Outcome {
 }
 
 func (x *Exchange) ready(now time.Time) Outcome {
-	x.replied = true
+	x.replied, x.probe = true, true
 	response := Response{Status: 503, Headers: [][2]string{{"content-type", "application/json"}, {"retry-after", "1"}}, Body: []byte(`{"ready":false}`)}
 	if x.gate.Ready(now) {
 		response = Response{Status: 200, Headers: response.Headers[:1], Body: []byte(`{"ready":true}`)}

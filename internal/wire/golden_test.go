@@ -1,9 +1,12 @@
 package wire_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,7 +22,7 @@ func text(s string) *string { return &s }
 // other end is held to.
 var messages = map[string]any{
 	"snapshot": &wire.Snapshot{
-		Version: 1, Revision: wire.Revision{Store: "store", Number: 7, Content: "digest"},
+		Version: 2, Revision: wire.Revision{Store: "store", Number: 7, Content: "digest"},
 		Gateway: wire.Gateway{Name: "gateway", Region: "eu", MaxStaleSeconds: 300}, Pepper: []byte("pepper"),
 		Policy: wire.Policy{Revision: "p1", Full: true, Vary: []wire.Field{{"request", "headers", "x-a"}, {"resource"}}},
 		APIs: []wire.API{{
@@ -28,9 +31,9 @@ var messages = map[string]any{
 			Authorization: wire.AuthorizationInject, BackendKey: "secret", Open: -1, AllowWhenUnavailable: true, HideResponseHeaders: []string{"server"},
 			Operations: []wire.Operation{{Name: "Start", Method: "POST", Template: "/jobs/{jobid}", Creates: "job", Requires: "job"}},
 		}},
-		Scopes: []wire.Scope{{Product: "Unlimited", APIs: []int{0}}}, Keys: []byte{1, 2, 3}, Resets: 4,
+		Scopes: []wire.Scope{{Number: 5, Product: "Unlimited", APIs: []int{0}}}, Keys: []byte{1, 2, 3}, Subscriptions: []byte{4, 5}, Resets: 4,
 	},
-	"decide_request": &wire.DecideRequest{Version: 1, Store: "store", VM: "vm", Asks: []wire.Ask{{
+	"decide_request": &wire.DecideRequest{Version: 2, Store: "store", VM: "vm", Asks: []wire.Ask{{
 		Call: "call", Policy: "p1", Subscription: 42, Product: "Unlimited", API: "API", Operation: "Start",
 		Request: wire.Request{
 			Method: text("POST"), Path: text("/jobs/1"), Scheme: text("https"), Host: text("h"), Params: map[string]string{"jobid": "1"},
@@ -46,7 +49,7 @@ var messages = map[string]any{
 		{Take: 5, Counter: 9, Spent: 3, AgeMillis: 250},
 		{Take: 6, Counter: 10, Extend: true},
 	}, Abandoned: []uint64{4}},
-	"decide_reply": &wire.DecideReply{Version: 1, Settled: true, Answers: []wire.Answer{
+	"decide_reply": &wire.DecideReply{Version: 2, Settled: true, Answers: []wire.Answer{
 		{
 			Decision: "d", Allow: true, Reasons: []string{"r"}, Status: 403, Message: "m",
 			Request:  wire.Change{Set: map[string]string{"x": "1"}, Remove: []string{"y"}},
@@ -65,10 +68,17 @@ var messages = map[string]any{
 		{Error: "policy_error", Stale: &wire.Policy{Revision: "p2", Vary: []wire.Field{{"request", "method"}}}},
 	}},
 	"resource_request": &wire.ResourceRequest{
-		Version: 1, Store: "store", Call: "call", Subscription: 42, API: "API", Operation: "Submit",
+		Version: 2, Store: "store", Call: "call", Subscription: 42, API: "API", Operation: "Submit",
 		Resource: wire.Resource{Kind: "job", Scope: map[string]string{"workspace": "w"}, ID: "1"},
 	},
-	"usage_report": &wire.UsageReport{Version: 1, VM: "vm", Sequence: 1, DenialsDropped: 2, Denials: []wire.Denial{
+	"usage_report": &wire.UsageReport{Version: 2, VM: "vm", Sequence: 1, Store: "store", UsageDropped: 3, DenialsDropped: 2, Rows: []wire.UsageRow{
+		{
+			Minute: 30_000_000, Subscription: 42, Product: "Unlimited", API: "api", Operation: "Start", Outcome: wire.CallSuccess, Calls: 2,
+			RequestBytes: 300, ResponseBytes: 4000, Total: wire.UsageTimes{Counts: []int64{0, 1, 1}, SumMicros: 5000, MinMicros: 1500, MaxMicros: 3500},
+			Backend: wire.UsageTimes{Counts: []int64{2}, SumMicros: 1500, MinMicros: 600, MaxMicros: 900},
+		},
+		{Minute: 30_000_000, Outcome: wire.CallOther, Calls: 1, Total: wire.UsageTimes{Counts: []int64{1}, SumMicros: 20, MinMicros: 20, MaxMicros: 20}},
+	}, Keys: []wire.KeyUse{{Subscription: 42, Slot: wire.SlotSecondary, Expires: 1_900_000_000, TimeMillis: 1}}, Denials: []wire.Denial{
 		{Call: "call", TimeMillis: 1, Status: 401, Reason: "key_unknown", Decision: "d", Subscription: 42, API: "api", Operation: "Start", Limit: "minute"},
 	}},
 }
@@ -80,7 +90,7 @@ func TestGoldenMessages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file := "testdata/" + name + ".v1.json"
+			file := fmt.Sprintf("testdata/%s.v%d.json", name, wire.Version)
 			if *update {
 				if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
 					t.Fatal(err)
@@ -92,6 +102,29 @@ func TestGoldenMessages(t *testing.T) {
 			}
 			if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
 				t.Errorf("a message changed; is it still what version %d promised? (-want +got):\n%s", wire.Version, diff)
+			}
+		})
+	}
+}
+
+// TestMessagesOfTheVersionBefore: what has not moved since, our structs still say word for
+// word.
+func TestMessagesOfTheVersionBefore(t *testing.T) {
+	for name, message := range messages {
+		t.Run(name, func(t *testing.T) {
+			want, err := os.ReadFile(fmt.Sprintf("testdata/%s.v%d.json", name, wire.Version-1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			into := reflect.New(reflect.TypeOf(message).Elem()).Interface()
+			decoder := json.NewDecoder(bytes.NewReader(want))
+			decoder.DisallowUnknownFields()
+			if err := decoder.Decode(into); err != nil {
+				t.Fatal(err)
+			}
+			got, err := json.MarshalIndent(into, "", "  ")
+			if diff := cmp.Diff(string(want), string(got)+"\n"); err != nil || diff != "" {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
 			}
 		})
 	}

@@ -9,22 +9,23 @@ import (
 	"strconv"
 )
 
-// KeyRecordSize is the packed size of a KeyRecord in bytes.
+// KeyRecordSize is the packed size of a KeyRecord in bytes, in version 1.
 const KeyRecordSize = 36
 
 // KeyRecord is one key of one subscription as the filter sees it.
 //
-// Packed, little endian: MAC 16, Subscription 4, Revision 4, Expires 4, Scope 4,
-// State 1, Slot 1, two zero bytes.
+// Packed in version 1, little endian: MAC 16, Subscription 4, Revision 4, Expires 4 (the
+// earlier of the key's and the subscription's), Scope 4, State 1, Slot 1, two zero bytes.
 type KeyRecord struct {
 	// MAC is HMAC-SHA-256(pepper, SHA-256(key)) cut to 16 bytes.
 	MAC          [16]byte
 	Subscription uint32 // never 0
 	Revision     uint32 // of the subscription: moves with anything that hangs on it
 	Expires      uint32 // Unix seconds; 0: never. The key works while now < Expires.
-	Scope        uint32 // index into Snapshot.Scopes
+	Scope        uint32 // Scope.Number; in version 1 an index into Snapshot.Scopes
 	State        State
 	Slot         Slot
+	KeyExpires   uint32 // Unix seconds, of a key that goes before its subscription; 0: with it
 }
 
 // State is a subscription's state. Only StateActive lets a key pass.
@@ -49,11 +50,10 @@ const (
 	SlotSecondary
 )
 
-// KeyTable is a packed, sorted table of KeyRecords. It holds no pointers, so a garbage
-// collector passes over a million keys as over one.
-type KeyTable struct{ packed []byte }
+// WholeKeyTable is the packed, sorted table of KeyRecords of version 1.
+type WholeKeyTable struct{ packed []byte }
 
-// PackKeys sorts records by MAC and packs them. Two records with one MAC are an error:
+// PackKeys sorts records by MAC and packs them for version 1. Two records with one MAC are an error:
 // one key would name two subscriptions.
 func PackKeys(records []KeyRecord) ([]byte, error) {
 	slices.SortFunc(records, func(a, b KeyRecord) int { return bytes.Compare(a.MAC[:], b.MAC[:]) })
@@ -66,32 +66,40 @@ func PackKeys(records []KeyRecord) ([]byte, error) {
 		packed = append(packed, r.MAC[:]...)
 		packed = binary.LittleEndian.AppendUint32(packed, r.Subscription)
 		packed = binary.LittleEndian.AppendUint32(packed, r.Revision)
-		packed = binary.LittleEndian.AppendUint32(packed, r.Expires)
+		packed = binary.LittleEndian.AppendUint32(packed, r.earliest())
 		packed = binary.LittleEndian.AppendUint32(packed, r.Scope)
 		packed = append(packed, byte(r.State), byte(r.Slot), 0, 0)
 	}
 	return packed, nil
 }
 
-// OpenKeyTable checks that packed is whole and strictly ascending and keeps it.
-func OpenKeyTable(packed []byte) (KeyTable, error) {
-	if len(packed)%KeyRecordSize != 0 {
-		return KeyTable{}, errors.New("opening key table: " + strconv.Itoa(len(packed)) + " bytes are not a multiple of " + strconv.Itoa(KeyRecordSize))
+// earliest is when the key stops working: 0 for never.
+func (r KeyRecord) earliest() uint32 {
+	if r.Expires == 0 || r.KeyExpires == 0 {
+		return max(r.Expires, r.KeyExpires)
 	}
-	t := KeyTable{packed}
+	return min(r.Expires, r.KeyExpires)
+}
+
+// OpenKeyTable checks that packed is whole and strictly ascending and keeps it.
+func OpenKeyTable(packed []byte) (WholeKeyTable, error) {
+	if len(packed)%KeyRecordSize != 0 {
+		return WholeKeyTable{}, errors.New("opening key table: " + strconv.Itoa(len(packed)) + " bytes are not a multiple of " + strconv.Itoa(KeyRecordSize))
+	}
+	t := WholeKeyTable{packed}
 	for i := 1; i < t.Len(); i++ {
 		if bytes.Compare(t.mac(i-1), t.mac(i)) >= 0 {
-			return KeyTable{}, errors.New("opening key table: record " + strconv.Itoa(i) + " is out of order")
+			return WholeKeyTable{}, errors.New("opening key table: record " + strconv.Itoa(i) + " is out of order")
 		}
 	}
 	return t, nil
 }
 
 // Len is the number of keys.
-func (t KeyTable) Len() int { return len(t.packed) / KeyRecordSize }
+func (t WholeKeyTable) Len() int { return len(t.packed) / KeyRecordSize }
 
 // Find returns the record of mac.
-func (t KeyTable) Find(mac [16]byte) (KeyRecord, bool) {
+func (t WholeKeyTable) Find(mac [16]byte) (KeyRecord, bool) {
 	i := sort.Search(t.Len(), func(i int) bool { return bytes.Compare(t.mac(i), mac[:]) >= 0 })
 	if i == t.Len() || !bytes.Equal(t.mac(i), mac[:]) {
 		return KeyRecord{}, false
@@ -108,9 +116,4 @@ func (t KeyTable) Find(mac [16]byte) (KeyRecord, bool) {
 	}, true
 }
 
-func (t KeyTable) mac(i int) []byte { return t.packed[i*KeyRecordSize : i*KeyRecordSize+16] }
-
-// String is the form of a revision in a query: "store:number:content".
-func (r Revision) String() string {
-	return r.Store + ":" + strconv.FormatUint(r.Number, 10) + ":" + r.Content
-}
+func (t WholeKeyTable) mac(i int) []byte { return t.packed[i*KeyRecordSize : i*KeyRecordSize+16] }

@@ -7,11 +7,12 @@
 package wire
 
 // Version is the wire version that this build speaks.
-const Version = 1
+const Version = 2
 
 // Paths of the sidecar's filter API, served over HTTP/1.1 on a Unix socket.
 const (
 	PathWatch     = "/v1/watch"     // GET, long poll: the next Snapshot
+	PathPages     = "/v1/pages"     // GET: the bytes of pages
 	PathDecide    = "/v1/decide"    // POST DecideRequest: DecideReply
 	PathResources = "/v1/resources" // POST ResourceRequest: 200 with an empty object
 	PathUsage     = "/v1/usage"     // POST UsageReport: 200 with an empty object
@@ -23,6 +24,14 @@ const (
 	WatchVersion  = "version"
 	WatchRevision = "revision" // Revision.String, empty when the filter holds none
 	WatchSeconds  = 25
+)
+
+// PagesDigest is the query parameter of PathPages: once for each page, in the form of
+// Digest.String, 1 to PagesMax times. The answer has the pages in that order, each after its
+// length in 4 bytes, little endian, at most 1 MiB in all; 404 where one is not kept any more.
+const (
+	PagesDigest = "digest"
+	PagesMax    = 16
 )
 
 // Revision names one state of everything a filter needs to know. Numbers of one store grow,
@@ -44,8 +53,12 @@ type Snapshot struct {
 	Policy Policy  `json:"policy"`
 	APIs   []API   `json:"apis"`
 	Scopes []Scope `json:"scopes"`
-	// Keys is the packed key table, see KeyTable.
+	// Keys lists the pages of keys, see AppendKeyEntry. In version 1 it is the table of
+	// all keys, see WholeKeyTable.
 	Keys []byte `json:"keys"`
+	// Subscriptions lists the pages of subscriptions, by place, see SubscriptionPage: the
+	// Digest of each. Not in version 1.
+	Subscriptions []byte `json:"subscriptions,omitempty"`
 	// Resets moves when an administrator resets or raises a limit: what a filter
 	// remembers of exhausted limits is then forgotten.
 	Resets uint64 `json:"resets,omitempty"`
@@ -151,6 +164,9 @@ type Operation struct {
 // Scope is what a key opens: the APIs, by index into Snapshot.APIs, and the product
 // through which it does, empty for a subscription to an API or to all APIs.
 type Scope struct {
+	// Number is what SubscriptionRecord.Scope calls it, 1 to 1<<24 - 1. It stays while
+	// scopes beside it come and go. Not in version 1, which has places in the list.
+	Number  uint32 `json:"number,omitempty"`
 	Product string `json:"product,omitempty"`
 	APIs    []int  `json:"apis"`
 }
@@ -270,28 +286,4 @@ type ResourceRequest struct {
 	API          string   `json:"api"`
 	Operation    string   `json:"operation"`
 	Resource     Resource `json:"resource"`
-}
-
-// UsageReport carries what a VM saw since its last one. The sidecar takes each
-// (VM, Sequence) once.
-type UsageReport struct {
-	Version  int      `json:"version"`
-	VM       string   `json:"vm"`
-	Sequence uint64   `json:"sequence"`
-	Denials  []Denial `json:"denials,omitempty"`
-	// DenialsDropped counts denials beyond what one report may carry.
-	DenialsDropped int `json:"denials_dropped,omitempty"`
-}
-
-// Denial is one request that the filter answered itself, for tollgate explain.
-type Denial struct {
-	Call         string `json:"call"`
-	TimeMillis   int64  `json:"time_millis"`
-	Status       int    `json:"status"`
-	Reason       string `json:"reason"`
-	Decision     string `json:"decision,omitempty"` // where a policy denied
-	Subscription uint32 `json:"subscription,omitempty"`
-	API          string `json:"api,omitempty"` // its name
-	Operation    string `json:"operation,omitempty"`
-	Limit        string `json:"limit,omitempty"` // the name of the limit that was exhausted
 }

@@ -199,9 +199,9 @@ func readSnapshot(body []byte) (wire.Snapshot, error) {
 		Policy:   readPolicy(policy),
 		APIs:     list(o, "apis", objects(readAPI)),
 		Scopes: list(o, "scopes", objects(func(o object) wire.Scope {
-			return wire.Scope{Product: o.text("product"), APIs: list(o, "apis", value.asInt)}
+			return wire.Scope{Number: uint32(o.number("number")), Product: o.text("product"), APIs: list(o, "apis", value.asInt)}
 		})),
-		Keys:   o.bytes("keys"),
+		Keys: o.bytes("keys"), Subscriptions: o.bytes("subscriptions"),
 		Resets: uint64(o.number("resets")),
 	}
 	return s, o.outcome()
@@ -495,14 +495,49 @@ func writeUsageReport(m wire.UsageReport) []byte {
 		w.number("version", int64(m.Version))
 		w.text("vm", m.VM)
 		w.number("sequence", int64(m.Sequence))
-		w.list("denials", func() {
-			for _, d := range m.Denials {
-				w.object("", func() { w.denial(d) })
-			}
-		})
+		w.text("store", m.Store)
+		writeList(&w, "rows", m.Rows, w.usageRow)
+		w.number("usage_dropped", m.UsageDropped)
+		writeList(&w, "keys", m.Keys, w.keyUse)
+		writeList(&w, "denials", m.Denials, w.denial)
 		w.number("denials_dropped", int64(m.DenialsDropped))
 	})
 	return w.b
+}
+
+func (w *writer) usageRow(r wire.UsageRow) {
+	w.number("minute", r.Minute)
+	w.number("subscription", int64(r.Subscription))
+	w.text("product", r.Product)
+	w.text("api", r.API)
+	w.text("operation", r.Operation)
+	w.text("outcome", string(r.Outcome))
+	w.number("calls", r.Calls)
+	w.number("request_bytes", r.RequestBytes)
+	w.number("response_bytes", r.ResponseBytes)
+	w.usageTimes("total", r.Total)
+	w.usageTimes("backend", r.Backend)
+}
+
+func (w *writer) usageTimes(name string, t wire.UsageTimes) {
+	w.object(name, func() {
+		w.list("counts", func() {
+			for _, n := range t.Counts {
+				w.next()
+				w.b = strconv.AppendInt(w.b, n, 10)
+			}
+		})
+		w.number("sum_micros", t.SumMicros)
+		w.number("min_micros", t.MinMicros)
+		w.number("max_micros", t.MaxMicros)
+	})
+}
+
+func (w *writer) keyUse(k wire.KeyUse) {
+	w.number("subscription", int64(k.Subscription))
+	w.number("slot", int64(k.Slot))
+	w.number("expires", int64(k.Expires))
+	w.number("time_millis", k.TimeMillis)
 }
 
 func (w *writer) denial(d wire.Denial) {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -29,8 +28,6 @@ const (
 	// badSnapshotPause keeps a worker from asking for a snapshot that it cannot take
 	// again and again.
 	badSnapshotPause = 5 * time.Second
-	// gcPercent spends memory on fewer collections: a worker's live heap is a few MiB.
-	gcPercent = 400
 )
 
 // Config is the plugin's configuration, JSON in Envoy's bootstrap.
@@ -56,6 +53,11 @@ type plugin struct {
 
 	watching  bool
 	nextWatch time.Time
+	loading   *loading // a snapshot that lacks pages; nil: none
+	fetching  bool     // some of them
+	// fetched are pages of a snapshot that came too late for the rest: most of them serve
+	// the next one as well.
+	fetched wire.Pages
 
 	report    *wire.UsageReport // sent, or to be sent, and not acknowledged
 	reporting bool
@@ -76,7 +78,7 @@ func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
 		proxywasm.LogCritical("tollgate: setting the tick period: " + err.Error())
 		return types.OnPluginStartStatusFailed
 	}
-	debug.SetGCPercent(gcPercent)
+	pace(0)
 	runtime.GC()
 	return types.OnPluginStartStatusOK
 }
@@ -105,7 +107,11 @@ func (p *plugin) NewHttpContext(uint32) types.HttpContext { return &stream{plugi
 func (p *plugin) OnTick() {
 	defer p.recovered("tick")
 	now := time.Now()
-	if !p.watching && !now.Before(p.nextWatch) {
+	switch {
+	case p.watching || p.fetching || now.Before(p.nextWatch):
+	case p.loading != nil:
+		p.fetch()
+	default:
 		p.watch()
 	}
 	p.round(now)
@@ -165,36 +171,13 @@ func (p *plugin) watch() {
 		p.watching = false
 		switch status {
 		case "200":
-			if !p.load(body) {
-				p.nextWatch = time.Now().Add(badSnapshotPause)
-				return
-			}
+			p.load(body)
 		case "304":
 			p.gate.Contact(time.Now())
-		default:
-			return // the tick tries again
+			p.watch()
+		default: // the tick tries again
 		}
-		p.watch()
 	}) == nil
-}
-
-// load takes a snapshot; false when it is unusable and the one held stays.
-func (p *plugin) load(body []byte) bool {
-	snapshot, err := readSnapshot(body)
-	if err != nil {
-		proxywasm.LogError("tollgate: " + err.Error() + "; the snapshot held stays")
-		return false
-	}
-	refresh, err := p.gate.Load(snapshot, time.Now())
-	if err != nil {
-		proxywasm.LogError("tollgate: " + err.Error() + "; the one held stays")
-		return false
-	}
-	if len(refresh) > 0 {
-		p.refresh(refresh)
-	}
-	runtime.GC()
-	return true
 }
 
 // refresh asks for the hottest decisions again, in one call, after the policy has moved.
@@ -211,7 +194,7 @@ func (p *plugin) refresh(asks []wire.Ask) {
 	})
 }
 
-// sendReport sends what was denied, one report at a time, until it is acknowledged.
+// sendReport sends what was counted and denied, one report at a time, until it is acknowledged.
 func (p *plugin) sendReport() {
 	if p.reporting {
 		return
@@ -226,9 +209,18 @@ func (p *plugin) sendReport() {
 		p.report = &report
 	}
 	p.reporting = p.call("POST", wire.PathUsage, writeUsageReport(*p.report), reportTimeoutMillis, func(status string, _ []byte) {
+		defer p.recovered("report")
 		p.reporting = false
-		if status == "200" || status == "400" { // what it cannot read it will never read
-			p.report = nil
+		switch status {
+		case "200":
+		case "400", "409", "413": // what it cannot take it will never take
+			p.gate.Refused(*p.report)
+		default:
+			return // the tick tries again
+		}
+		p.report = nil
+		if p.gate.Behind() {
+			p.sendReport()
 		}
 	}) == nil
 }
@@ -236,36 +228,45 @@ func (p *plugin) sendReport() {
 // call sends one request to the sidecar from the active context. done gets an empty
 // status when there was no answer; an error means that it will not be called.
 func (p *plugin) call(method, path string, body []byte, timeoutMillis uint32, done func(status string, body []byte)) error {
+	return p.dispatch(method, path, body, timeoutMillis, func(status string, size int) {
+		var answer []byte
+		if size > 0 {
+			var err error
+			if answer, err = proxywasm.GetHttpCallResponseBody(0, size); err != nil {
+				status = ""
+			}
+		}
+		done(status, answer)
+	})
+}
+
+// dispatch is call for an answer whose body, of size bytes, done reads itself.
+func (p *plugin) dispatch(method, path string, body []byte, timeoutMillis uint32, done func(status string, size int)) error {
 	headers := [][2]string{{":method", method}, {":path", path}, {":authority", "tollgate"}, {"accept", "application/json"}}
 	if body != nil {
 		headers = append(headers, [2]string{"content-type", "application/json"})
 	}
-	_, err := proxywasm.DispatchHttpCall(p.cluster, headers, body, nil, timeoutMillis, func(numHeaders, bodySize, _ int) {
-		status, answer := readReply(numHeaders, bodySize)
-		done(status, answer)
+	_, err := proxywasm.DispatchHttpCall(p.cluster, headers, body, nil, timeoutMillis, func(numHeaders, size, _ int) {
+		done(answerStatus(numHeaders), size)
 	})
 	return err
 }
 
-func readReply(numHeaders, bodySize int) (status string, body []byte) {
+// answerStatus is empty where there was no answer.
+func answerStatus(numHeaders int) string {
 	if numHeaders == 0 {
-		return "", nil
+		return ""
 	}
 	headers, err := proxywasm.GetHttpCallResponseHeaders()
 	if err != nil {
-		return "", nil
+		return ""
 	}
 	for _, header := range headers {
 		if header[0] == ":status" {
-			status = header[1]
+			return header[1]
 		}
 	}
-	if bodySize > 0 {
-		if body, err = proxywasm.GetHttpCallResponseBody(0, bodySize); err != nil {
-			return "", nil
-		}
-	}
-	return status, body
+	return ""
 }
 
 // recovered ends a panic in a callback without a stream.

@@ -108,6 +108,9 @@ func (s *stream) OnHttpResponseHeaders(_ int, endOfStream bool) (action types.Ac
 		return types.ActionContinue
 	}
 	defer s.recovered(&action)
+	if s.exchange.Waits() {
+		s.exchange.Responded(time.Now())
+	}
 	status := 0
 	if s.exchange.NeedsStatus() {
 		if value, err := proxywasm.GetHttpResponseHeader(":status"); err == nil {
@@ -160,24 +163,35 @@ func (s *stream) countRows(size int) {
 
 // OnHttpStreamDone ends the exchange: answered, reset, or gone while it waited.
 func (s *stream) OnHttpStreamDone() {
-	if s.exchange == nil || !s.exchange.Unfinished() {
+	if s.exchange == nil || !s.exchange.Counted() {
 		return
 	}
 	defer s.plugin.recovered("stream's end")
-	var bytes, scored int64
-	if s.exchange.CountsBytes() {
-		bytes = size("request", "total_size") + size("response", "total_size")
+	end, now := gate.End{RequestBytes: number(requestSize), ResponseBytes: number(responseSize)}, time.Now()
+	if s.exchange.Unfinished() {
+		var scored int64
+		if s.exchange.CountsRows() && s.rows != nil {
+			scored = max(1, s.rows.Rows())
+		}
+		if s.exchange.Done(end.RequestBytes+end.ResponseBytes, scored, now) {
+			s.plugin.settleNow()
+		}
 	}
-	if s.exchange.CountsRows() && s.rows != nil {
-		scored = max(1, s.rows.Rows())
+	if s.exchange.Status() == 0 {
+		end.Status = int(number(responseCode))
 	}
-	if s.exchange.Done(bytes, scored, time.Now()) {
-		s.plugin.settleNow()
-	}
+	s.exchange.Ended(end, now)
 }
 
-// size reads a property of Envoy's that is 64 bits, little endian; 0 where there is none.
-func size(path ...string) int64 {
+// What Envoy knows of a stream that is over.
+var (
+	requestSize  = []string{"request", "total_size"}
+	responseSize = []string{"response", "total_size"}
+	responseCode = []string{"response", "code"}
+)
+
+// number reads a property of Envoy's that is 64 bits, little endian; 0 where there is none.
+func number(path []string) int64 {
 	value, err := proxywasm.GetProperty(path)
 	if err != nil || len(value) != 8 {
 		return 0

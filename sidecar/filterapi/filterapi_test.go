@@ -2,6 +2,7 @@ package filterapi_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -182,7 +183,8 @@ func (s *sidecar) writePolicy(name, text string) {
 func (s *sidecar) apply(c *catalog.Catalog) {
 	s.t.Helper()
 	ctx := context.Background()
-	if _, err := s.store.Apply(ctx, c, keys{}); err != nil {
+	complete(c)
+	if _, err := s.store.Apply(ctx, store.Application{Catalog: c, Secrets: keys{}, Write: store.Write{Source: store.FileSource("test.yaml")}}); err != nil {
 		s.t.Fatal(err)
 	}
 	if _, err := s.engine.SetCatalog(policy.CatalogData(c)); err != nil {
@@ -190,6 +192,24 @@ func (s *sidecar) apply(c *catalog.Catalog) {
 	}
 	if err := s.server.Publish(ctx, filterapi.Catalog{Catalog: c, BackendKeys: map[string]string{"Demo": plantedKey, "Free": plantedKey}}); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// complete says what a file need not.
+func complete(c *catalog.Catalog) {
+	c.Groups = []catalog.Group{{Name: "beta"}}
+	for i := range c.APIs {
+		api := &c.APIs[i]
+		api.Backend.Timeout = cmp.Or(api.Backend.Timeout, catalog.Duration(catalog.DefaultTimeout))
+		api.Backend.Authorization = cmp.Or(api.Backend.Authorization, catalog.DefaultAuthorization)
+		api.Keys.Header = cmp.Or(api.Keys.Header, catalog.DefaultKeyHeader)
+		api.Keys.Query = cmp.Or(api.Keys.Query, catalog.DefaultKeyQuery)
+		api.Errors = cmp.Or(api.Errors, catalog.DefaultErrors)
+		api.WhenUnavailable = cmp.Or(api.WhenUnavailable, catalog.DefaultUnavailable)
+		api.Route = cmp.Or(api.Route, catalog.DefaultRoute)
+		if len(api.Operations) == 0 {
+			api.Operations = []catalog.Operation{{Name: "Ping", Method: "GET", Template: "/ping"}}
+		}
 	}
 }
 

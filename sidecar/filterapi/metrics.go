@@ -29,6 +29,8 @@ type metrics struct {
 	watches       prometheus.Gauge
 	revision      prometheus.Gauge
 	subscriptions prometheus.Gauge
+	usage         *prometheus.CounterVec // outcome
+	uncounted     prometheus.Counter
 	denials       prometheus.Counter
 	unreported    prometheus.Counter
 	unrecorded    prometheus.Counter
@@ -56,6 +58,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Number of the published revision."}),
 		subscriptions: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tollgate_subscriptions",
 			Help: "Subscriptions in the published revision."}),
+		usage: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tollgate_usage_calls_total",
+			Help: "Calls that filters reported, by outcome."}, []string{"outcome"}),
+		uncounted: prometheus.NewCounter(prometheus.CounterOpts{Name: "tollgate_usage_dropped_total",
+			Help: "Calls that filters could not report: they are missing in what tollgate usage shows."}),
 		denials: prometheus.NewCounter(prometheus.CounterOpts{Name: "tollgate_filter_denials_total",
 			Help: "Requests that filters answered themselves."}),
 		unreported: prometheus.NewCounter(prometheus.CounterOpts{Name: "tollgate_filter_denials_unreported_total",
@@ -88,9 +94,22 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	for _, o := range []string{outcomeAllow, outcomeDeny, outcomeStale, outcomeError} {
 		m.asks.WithLabelValues(o)
 	}
+	for _, o := range []wire.CallOutcome{wire.CallSuccess, wire.CallBlocked, wire.CallFailed, wire.CallOther} {
+		m.usage.WithLabelValues(string(o))
+	}
 	if r != nil {
-		r.MustRegister(m.asks, m.seconds, m.calls, m.watches, m.revision, m.subscriptions, m.denials, m.unreported, m.unrecorded,
+		r.MustRegister(m.usage, m.uncounted, m.asks, m.seconds, m.calls, m.watches, m.revision, m.subscriptions, m.denials, m.unreported, m.unrecorded,
 			m.takes, m.units, m.settlements, m.abandoned, m.ledgerSeconds, m.ledgerAvailable, m.events)
 	}
 	return m
+}
+
+// took counts what a report held.
+func (m *metrics) took(r *wire.UsageReport) {
+	for i := range r.Rows {
+		m.usage.WithLabelValues(string(r.Rows[i].Outcome)).Add(float64(r.Rows[i].Calls))
+	}
+	m.uncounted.Add(float64(r.UsageDropped))
+	m.denials.Add(float64(len(r.Denials)))
+	m.unreported.Add(float64(max(0, r.DenialsDropped)))
 }

@@ -53,7 +53,7 @@ func (s *Server) resource(ctx context.Context, r *wire.ResourceRequest) (any, er
 	if o, ok := api.operations[r.Operation]; !ok || o.Creates != r.Resource.Kind {
 		return nil, &fault{http.StatusConflict, "operation_unknown", "no such operation that creates such a resource"}
 	}
-	if _, ok := st.view.subscriptions[r.Subscription]; !ok && r.Subscription != 0 {
+	if r.Subscription != 0 && st.view.entry(r.Subscription) == nil {
 		return nil, &fault{http.StatusConflict, "subscription_unknown", "no such subscription"}
 	}
 	return struct{}{}, s.store.Intend(ctx, submit)
@@ -84,28 +84,4 @@ func printable(s string, limit int) bool {
 		}
 	}
 	return true
-}
-
-// usage takes a report once; a repetition is answered like the first.
-func (s *Server) usage(ctx context.Context, r *wire.UsageReport) (any, error) {
-	if err := checkVersion(r.Version); err != nil {
-		return nil, err
-	}
-	if !printable(r.VM, maxID) {
-		return nil, invalid("bad_vm", "vm is 1 to 256 printable ASCII characters")
-	}
-	for i := range r.Denials {
-		d := &r.Denials[i]
-		d.Call, d.Decision, d.Reason = clean(d.Call), clean(d.Decision), reasonCode(d.Reason)
-		d.API, d.Operation, d.Limit = cut(d.API), cut(d.Operation), cut(d.Limit)
-	}
-	first, err := s.store.TakeUsage(ctx, *r)
-	if err != nil {
-		return nil, err
-	}
-	if first {
-		s.metrics.denials.Add(float64(len(r.Denials)))
-		s.metrics.unreported.Add(float64(max(0, r.DenialsDropped)))
-	}
-	return struct{}{}, nil
 }

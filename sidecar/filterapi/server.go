@@ -14,8 +14,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +40,7 @@ const pruneEvery = time.Minute
 // Store is what the server keeps for good; *store.Store is one.
 type Store interface {
 	Pepper() []byte
-	Subscriptions(context.Context) ([]store.Subscription, error)
+	Changed(ctx context.Context, after int64, each func(sub store.Subscription, removed bool) error) (now int64, err error)
 	Revise(ctx context.Context, content [32]byte) (wire.Revision, error)
 	Owner(ctx context.Context, backend string, r wire.Resource) (uint32, bool, error)
 	Intend(context.Context, store.Submit) error
@@ -85,17 +87,25 @@ type Server struct {
 	explaining   *rate.Limiter
 	ledgerOutage outage
 	recordOutage outage
+	usageOutage  outage
 	closing      chan struct{} // closed when Serve ends: releases the watches
 
-	publishing sync.Mutex // guards catalog and the order of states
+	publishing sync.Mutex // guards the next three and the order of states
 	catalog    Catalog
+	table      *table     // as it was last read
+	numbers    *numbering // of the last that was tried to publish
 	state      atomic.Pointer[state]
+
+	replacing sync.Mutex // guards replaced
+	replaced  map[wire.Digest]replacedPage
 }
 
 // state is one published revision.
 type state struct {
 	revision wire.Revision
 	body     []byte // the snapshot in JSON, shared by all watches
+	pages    wire.Pages
+	before   func() ([]byte, error) // the snapshot of the version before, made when it is asked for
 	view     *view
 	replaced chan struct{} // closed when another state takes its place
 }
@@ -103,7 +113,8 @@ type state struct {
 // New makes a Server. It answers through Serve, or through Handler in tests.
 func New(c Config) *Server {
 	s := &Server{store: c.Store, policy: c.Policy, ledger: c.Ledger, gateway: c.Gateway, log: c.Log, now: c.Now, watchTimeout: c.WatchTimeout,
-		metrics: newMetrics(c.Metrics), records: make(chan record, maxRecords), explaining: rate.NewLimiter(explainRate, explainBurst), closing: make(chan struct{})}
+		metrics: newMetrics(c.Metrics), records: make(chan record, maxRecords), explaining: rate.NewLimiter(explainRate, explainBurst), closing: make(chan struct{}),
+		table: newTable(), replaced: map[wire.Digest]replacedPage{}}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -152,15 +163,19 @@ func (s *Server) Revision() wire.Revision {
 }
 
 func (s *Server) publish(ctx context.Context, c Catalog) error {
-	subscriptions, err := s.store.Subscriptions(ctx)
+	table, err := s.table.next(ctx, s.store, s.store.Pepper())
 	if err != nil {
 		return err
 	}
-	p := parts{catalog: c, subscriptions: subscriptions, policy: s.policy.Policy(), gateway: s.gateway, pepper: s.store.Pepper()}
+	s.table = table
+	if n := newNumbering(c.Catalog); s.numbers == nil || !maps.Equal(s.numbers.of, n.of) {
+		s.numbers = n
+	}
+	p := parts{catalog: c, numbers: s.numbers, table: table, policy: s.policy.Policy(), gateway: s.gateway, pepper: s.store.Pepper()}
 	if s.ledger != nil {
 		p.resets = s.ledger.Resets()
 	}
-	snapshot, err := p.snapshot()
+	next, snapshot, err := p.state()
 	if err != nil {
 		return err
 	}
@@ -171,26 +186,61 @@ func (s *Server) publish(ctx context.Context, c Catalog) error {
 	if snapshot.Revision, err = s.store.Revise(ctx, sha256.Sum256(content)); err != nil {
 		return err
 	}
-	next := &state{revision: snapshot.Revision, view: newView(p), replaced: make(chan struct{})}
+	next.revision = snapshot.Revision
 	old := s.state.Load()
 	if old != nil && old.revision == next.revision {
 		// The same for filters. The view may still differ in what only policies see.
-		next.body, next.replaced = old.body, old.replaced
+		next.body, next.pages, next.before, next.replaced = old.body, old.pages, old.before, old.replaced
 		s.state.Store(next)
 		return nil
 	}
 	if next.body, err = json.Marshal(snapshot); err != nil {
 		return fmt.Errorf("encoding the snapshot: %w", err)
 	}
+	if old != nil {
+		s.replace(old, next)
+	}
 	s.state.Store(next)
 	if old != nil {
 		close(old.replaced)
 	}
 	s.metrics.revision.Set(float64(next.revision.Number))
-	s.metrics.subscriptions.Set(float64(len(subscriptions)))
-	s.log.Info("published", "revision", next.revision.String(), "apis", len(snapshot.APIs), "subscriptions", len(subscriptions),
+	s.metrics.subscriptions.Set(float64(table.count))
+	s.log.Info("published", "revision", next.revision.String(), "apis", len(snapshot.APIs), "subscriptions", table.count,
 		"policy", snapshot.Policy.Revision)
 	return nil
+}
+
+// state is p without a revision, with the snapshot that it is to get.
+func (p parts) state() (*state, *wire.Snapshot, error) {
+	snapshot, pages, err := p.snapshot()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &state{pages: pages, before: sync.OnceValues(func() ([]byte, error) { return p.before(*snapshot) }),
+		view: newView(p), replaced: make(chan struct{})}, snapshot, nil
+}
+
+// before is a snapshot in JSON as the wire version before this one has it.
+func (p parts) before(s wire.Snapshot) ([]byte, error) {
+	keys, err := p.table.whole(s.Scopes, p.numbers)
+	if err != nil {
+		return nil, err
+	}
+	s.Version, s.Keys, s.Subscriptions = wire.Version-1, keys, nil
+	s.Scopes = slices.Clone(s.Scopes)
+	for i := range s.Scopes {
+		s.Scopes[i].Number = 0
+	}
+	return json.Marshal(s)
+}
+
+// snapshot is what a filter gets that speaks a version.
+func (st *state) snapshot(version int) ([]byte, error) {
+	if version == wire.Version {
+		return st.body, nil
+	}
+	return st.before()
 }
 
 // Serve answers filters on l until ctx ends, and then for as long as calls need, at most 2 s.
@@ -228,6 +278,7 @@ func (s *Server) Handler() http.Handler {
 		handler      http.Handler
 	}{
 		{http.MethodGet, wire.PathWatch, http.HandlerFunc(s.watch)},
+		{http.MethodGet, wire.PathPages, http.HandlerFunc(s.fetch)},
 		{http.MethodGet, PathReady, http.HandlerFunc(s.ready)},
 		{http.MethodPost, wire.PathDecide, serveJSON(s, s.decide)},
 		{http.MethodPost, wire.PathResources, serveJSON(s, s.resource)},

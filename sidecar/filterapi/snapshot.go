@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tollgate/tollgate/internal/apikey"
 	"github.com/tollgate/tollgate/internal/catalog"
 	"github.com/tollgate/tollgate/internal/wire"
 	"github.com/tollgate/tollgate/sidecar/store"
@@ -21,38 +20,29 @@ type Catalog struct {
 
 // parts are what a snapshot is made of, but for its revision.
 type parts struct {
-	catalog       Catalog
-	subscriptions []store.Subscription
-	policy        wire.Policy
-	gateway       wire.Gateway
-	pepper        []byte
-	resets        uint64
+	catalog Catalog
+	numbers *numbering // of catalog
+	table   *table
+	policy  wire.Policy
+	gateway wire.Gateway
+	pepper  []byte
+	resets  uint64
 }
 
-// snapshot builds the filter's view of p. The same parts give the same snapshot.
-func (p parts) snapshot() (*wire.Snapshot, error) {
+// snapshot builds the filter's view of p, and its pages. The same parts give the same
+// snapshot.
+func (p parts) snapshot() (*wire.Snapshot, wire.Pages, error) {
 	apis, err := p.apis()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	scopes := newScopes(p.catalog.Catalog)
+	scopes := newScopes(p.catalog.Catalog, p.numbers)
 	for i, api := range p.catalog.APIs {
-		apis[i].Open = scopes.open(i, api)
+		apis[i].Open = scopes.open(api)
 	}
-	records := make([]wire.KeyRecord, 0, 2*len(p.subscriptions))
-	for _, sub := range p.subscriptions {
-		scope := scopes.of(sub.Scope)
-		for _, k := range sub.Keys {
-			records = append(records, wire.KeyRecord{MAC: apikey.MAC(p.pepper, k.Digest), Subscription: sub.ID, Revision: sub.Revision,
-				Expires: sub.Expires, Scope: scope, State: sub.State, Slot: k.Slot})
-		}
-	}
-	keys, err := wire.PackKeys(records)
-	if err != nil {
-		return nil, err
-	}
-	return &wire.Snapshot{Version: wire.Version, Gateway: p.gateway, Pepper: p.pepper, Policy: p.policy, APIs: apis, Scopes: scopes.list, Keys: keys,
-		Resets: p.resets}, nil
+	keys, subscriptions, pages := p.table.packed(p.numbers)
+	return &wire.Snapshot{Version: wire.Version, Gateway: p.gateway, Pepper: p.pepper, Policy: p.policy, APIs: apis, Scopes: scopes.list,
+		Keys: keys, Subscriptions: subscriptions, Resets: p.resets}, pages, nil
 }
 
 func (p parts) apis() ([]wire.API, error) {
@@ -93,49 +83,43 @@ func hidden(api catalog.API) []string {
 	return lower(api.HideResponseHeaders)
 }
 
-// scopes collects the distinct scopes of a catalog.
+// scopes are all that a catalog has to open: each product, each API, and all of them.
 type scopes struct {
 	catalog *catalog.Catalog
 	api     map[string]int // index by name
 	list    []wire.Scope
-	index   map[string]uint32
+	place   map[store.Scope]int // in list
 }
 
-func newScopes(c *catalog.Catalog) *scopes {
-	s := &scopes{catalog: c, api: map[string]int{}, index: map[string]uint32{}, list: []wire.Scope{}}
+func newScopes(c *catalog.Catalog, n *numbering) *scopes {
+	s := &scopes{catalog: c, api: map[string]int{}, place: map[store.Scope]int{}}
+	all := make([]int, len(c.APIs))
 	for i, api := range c.APIs {
 		s.api[api.Name] = i
+		all[i] = i
+	}
+	add := func(scope store.Scope, product string, apis []int) {
+		s.place[scope] = len(s.list)
+		s.list = append(s.list, wire.Scope{Number: n.of[scope], Product: product, APIs: apis})
+	}
+	add(store.Scope{Kind: store.ScopeAllAPIs}, "", all)
+	for i, api := range c.APIs {
+		add(store.Scope{Kind: store.ScopeAPI, Name: api.Name}, "", []int{i})
+	}
+	for _, p := range c.Products {
+		add(store.Scope{Kind: store.ScopeProduct, Name: p.Name}, p.Name, s.named(p.APIs))
 	}
 	return s
 }
 
-// of is the index of what a subscription opens. A product or API that the catalog does not
-// have opens nothing.
-func (s *scopes) of(scope store.Scope) uint32 {
-	switch scope.Kind {
-	case store.ScopeProduct:
-		return s.add(scope.Name, s.product(scope.Name))
-	case store.ScopeAPI:
-		return s.add("", s.named([]string{scope.Name}))
-	case store.ScopeAllAPIs:
-		all := make([]int, len(s.catalog.APIs))
-		for i := range all {
-			all[i] = i
-		}
-		return s.add("", all)
-	default:
-		return s.add("", []int{})
-	}
-}
-
-// open is the index of the scope under which API i passes without a key: an open product
+// open is the place of the scope under which an API passes without a key: an open product
 // first, then the API itself; -1 where a key is required.
-func (s *scopes) open(i int, api catalog.API) int {
+func (s *scopes) open(api catalog.API) int {
 	if product, ok := openProduct(s.catalog, api.Name); ok {
-		return int(s.add(product, s.product(product)))
+		return s.place[store.Scope{Kind: store.ScopeProduct, Name: product}]
 	}
 	if !api.SubscriptionRequired {
-		return int(s.add("", []int{i}))
+		return s.place[store.Scope{Kind: store.ScopeAPI, Name: api.Name}]
 	}
 	return -1
 }
@@ -150,15 +134,6 @@ func openProduct(c *catalog.Catalog, api string) (name string, ok bool) {
 	return "", false
 }
 
-func (s *scopes) product(name string) []int {
-	for _, p := range s.catalog.Products {
-		if p.Name == name {
-			return s.named(p.APIs)
-		}
-	}
-	return []int{}
-}
-
 func (s *scopes) named(apis []string) []int {
 	list := []int{}
 	for _, name := range apis {
@@ -168,17 +143,6 @@ func (s *scopes) named(apis []string) []int {
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
-}
-
-func (s *scopes) add(product string, apis []int) uint32 {
-	key := fmt.Sprint(product, "\x00", apis)
-	if i, ok := s.index[key]; ok {
-		return i
-	}
-	i := uint32(len(s.list))
-	s.list = append(s.list, wire.Scope{Product: product, APIs: apis})
-	s.index[key] = i
-	return i
 }
 
 func lower(list []string) []string {

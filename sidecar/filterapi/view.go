@@ -10,9 +10,9 @@ import (
 
 // view is what decide needs of a published state, ready to be looked up. It never changes.
 type view struct {
-	policy        string // its revision when the state was published
-	apis          map[string]*apiView
-	subscriptions map[uint32]*store.Subscription
+	*table
+	policy string // its revision when the state was published
+	apis   map[string]*apiView
 }
 
 // apiView is an API with its operations by name.
@@ -26,7 +26,7 @@ type apiView struct {
 }
 
 func newView(p parts) *view {
-	v := &view{policy: p.policy.Revision, apis: map[string]*apiView{}, subscriptions: make(map[uint32]*store.Subscription, len(p.subscriptions))}
+	v := &view{table: p.table, policy: p.policy.Revision, apis: map[string]*apiView{}}
 	for i := range p.catalog.APIs {
 		api := &p.catalog.APIs[i]
 		a := &apiView{API: api, operations: map[string]*catalog.Operation{}, open: !api.SubscriptionRequired}
@@ -37,9 +37,6 @@ func newView(p parts) *view {
 			a.open, a.product = true, product
 		}
 		v.apis[api.Name] = a
-	}
-	for i := range p.subscriptions {
-		v.subscriptions[p.subscriptions[i].ID] = &p.subscriptions[i]
 	}
 	return v
 }
@@ -77,7 +74,7 @@ func (v *view) resolve(ask *wire.Ask) (question, *fault) {
 	case ask.Subscription == 0:
 		q.product = q.api.product
 	default:
-		if q.subscription = v.subscriptions[ask.Subscription]; q.subscription == nil {
+		if q.subscription = v.subscription(ask.Subscription); q.subscription == nil {
 			return q, errSubscriptionUnknown
 		}
 		if q.subscription.Scope.Kind == store.ScopeProduct {

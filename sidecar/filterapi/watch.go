@@ -34,7 +34,12 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if held != st.revision.String() {
-			writeBody(w, http.StatusOK, st.body)
+			body, err := st.snapshot(version)
+			if err != nil {
+				s.writeError(w, r, err)
+				return
+			}
+			writeBody(w, http.StatusOK, body)
 			return
 		}
 		select {
