@@ -49,7 +49,7 @@ reports its own within a second or so. Where a limit denied, and the sidecar ans
 			if err != nil {
 				return err
 			}
-			return printExplanations(c.OutOrStdout(), withCounters(c.Context(), admin.NewClient(socket, time.Second), found), output)
+			return printExplanations(c.OutOrStdout(), withCounters(c.Context(), admin.NewSocketClient(socket, time.Second), found), output)
 		},
 	}
 	c.Flags().StringVar(&path, "store", defaultStore, "the sidecar's store: a SQLite file or a postgres:// URL")

@@ -10,19 +10,13 @@ import (
 // openLedger opens the ledger in the store's database, and what shows and changes it.
 func (s *sidecar) openLedger(ctx context.Context) (err error) {
 	s.ledger, err = ledger.Open(ctx, s.database, ledger.Options{
-		Log: s.log,
-		OnReset: func() {
-			select {
-			case s.resets <- struct{}{}:
-			default: // the one that waits will see this one as well
-			}
-		},
+		Log:     s.log,
+		OnReset: s.move,
 		OnEvent: func(e ledger.Event) { s.server.Reached(e) },
 	})
 	if err != nil {
 		return err
 	}
-	s.administration = admin.New(admin.Config{Ledger: s.ledger, Store: s.store, Log: s.log})
 	if s.limitMetrics > 0 {
 		s.registry.MustRegister(admin.NewCollector(s.ledger, s.limitMetrics))
 	}

@@ -98,7 +98,7 @@ func (o *limitsOptions) check(raises bool) error {
 
 // run changes what is to be changed, and shows what there is then.
 func (o *limitsOptions) run(ctx context.Context, w io.Writer) error {
-	client := admin.NewClient(o.admin, adminTimeout)
+	client := admin.NewSocketClient(o.admin, adminTimeout)
 	if err := o.change(ctx, client); err != nil {
 		return o.explained(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/tollgate/tollgate/sidecar/socket"
 )
 
-// listeners are where a sidecar is asked; admin and metrics may be nil.
-type listeners struct{ filters, admin, metrics net.Listener }
+// listeners are where a sidecar is asked; all but filters may be nil.
+type listeners struct{ filters, admin, administration, metrics net.Listener }
 
 // listen opens them all, or none.
 func (c serveConfig) listen() (l listeners, err error) {
@@ -27,6 +27,9 @@ func (c serveConfig) listen() (l listeners, err error) {
 			return l, fmt.Errorf("%w (--admin; empty: none)", err)
 		}
 	}
+	if l.administration, err = c.listenAdministration(); err != nil {
+		return l, err
+	}
 	if c.metrics != "" {
 		l.metrics, err = listen(c.metrics)
 	}
@@ -35,7 +38,7 @@ func (c serveConfig) listen() (l listeners, err error) {
 
 func (l listeners) close() error {
 	var errs []error
-	for _, one := range []net.Listener{l.filters, l.admin, l.metrics} {
+	for _, one := range []net.Listener{l.filters, l.admin, l.administration, l.metrics} {
 		if one != nil {
 			errs = append(errs, one.Close())
 		}

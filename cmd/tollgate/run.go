@@ -28,19 +28,29 @@ func (s *sidecar) run(ctx context.Context, l listeners, seen fs.FileInfo) error 
 	if l.admin != nil {
 		use(func() error { return s.administration.Serve(ctx, l.admin) })
 	}
+	if l.administration != nil {
+		use(func() error { return s.administration.ServeTokens(ctx, l.administration) })
+	}
 	if l.metrics != nil {
 		use(func() error { return serveMetrics(ctx, l.metrics, s.registry) })
 	}
 	g.Go(func() error { return s.count(ctx, &users) })
-	g.Go(func() error { follow(ctx, s.catalog, seen, s.log, func() { s.reapply(ctx) }); return nil })
-	g.Go(func() error { s.republish(ctx); return nil })
+	if s.catalog != "" {
+		g.Go(func() error { follow(ctx, s.catalog, seen, s.log, func() { s.reapplyFile(ctx) }); return nil })
+	}
+	g.Go(func() error { s.follow(ctx); return nil })
+	g.Go(func() error { s.tidy(ctx); return nil })
 	g.Go(func() error {
 		if err := s.engine.Watch(ctx, func() { s.refresh(ctx) }); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("following the policies: %w", err)
 		}
 		return nil
 	})
-	s.ready(fmt.Sprintf("tollgate: ready at %s, catalog %s, revision %s", s.socket, s.catalog, s.server.Revision()))
+	from := "store " + s.database.String()
+	if s.catalog != "" {
+		from = "catalog " + s.catalog
+	}
+	s.ready(fmt.Sprintf("tollgate: ready at %s, %s, revision %s", s.socket, from, s.server.Revision()))
 	return g.Wait()
 }
 
@@ -56,16 +66,9 @@ func (s *sidecar) count(ctx context.Context, users *sync.WaitGroup) error {
 	return nil
 }
 
-// republish tells filters of resets, until ctx ends.
-func (s *sidecar) republish(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.resets:
-			s.refresh(ctx)
-		}
-	}
+// refresh publishes a policy that changed.
+func (s *sidecar) refresh(ctx context.Context) {
+	s.persist(ctx, "publishing the policy", func() error { return s.server.Refresh(ctx) })
 }
 
 func serveMetrics(ctx context.Context, l net.Listener, r *prometheus.Registry) error {

@@ -1,15 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,7 +28,6 @@ import (
 	"github.com/tollgate/tollgate/sidecar/policy"
 	"github.com/tollgate/tollgate/sidecar/secret"
 	"github.com/tollgate/tollgate/sidecar/store"
-	"github.com/tollgate/tollgate/sidecar/xds"
 )
 
 // evaluation bounds one evaluation of the policy by the wall clock. It is there for rules
@@ -76,7 +76,10 @@ func (c *catalogFlags) options() (catalog.Options, error) {
 // serveConfig is what `tollgate serve` was asked for.
 type serveConfig struct {
 	catalogFlags
-	catalog, store, socket string
+	administrationFlags
+	catalog, store, socket string // catalog may be empty: what the store holds is served
+	secrets                string // folder of the files that hold backend keys; empty: the catalog's
+	allowEnv               []string
 	xds                    string // folder; empty: no routes and clusters are written
 	admin                  string // socket; empty: none
 	metrics                string // address; empty: none
@@ -94,9 +97,10 @@ func serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the sidecar: catalog, keys and policies for the filters of one Envoy",
-		Long: `Runs the sidecar. It applies the catalog, and again whenever the file changes (touch it
-after a change to a file with a secret); a catalog with mistakes is refused whole, and the
-last good one stays. So it does with policies.`,
+		Long: `Runs the sidecar on what its store holds. With --catalog it applies that file to the store,
+and again whenever the file changes (touch it after a change to a file with a secret). What
+somebody else manages by now stays as it is, and is logged; a catalog with mistakes is
+refused whole, and the last good one stays. So it does with policies.`,
 		Example: "  tollgate serve --catalog tollgate.yaml --store /var/lib/tollgate/tollgate.db --socket /run/tollgate/sidecar.sock --xds /run/tollgate/xds",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -108,11 +112,14 @@ last good one stays. So it does with policies.`,
 		},
 	}
 	f := c.Flags()
-	s.register(f)
-	f.StringVar(&s.catalog, "catalog", "tollgate.yaml", "the catalog")
+	s.catalogFlags.register(f)
+	s.administrationFlags.register(f)
+	f.StringVar(&s.catalog, "catalog", "", "a catalog file to apply, now and when it changes; empty: serve what the store holds")
 	f.StringVar(&s.store, "store", defaultStore, "the store: a SQLite file, created where it is missing, or a postgres:// URL; a password is better in PGPASSWORD than here, where `ps` shows it")
 	f.StringVar(&s.socket, "socket", ".tollgate/sidecar.sock", "the Unix socket for the filters")
-	f.StringVar(&s.admin, "admin", defaultAdmin, "the Unix socket for administration, which `tollgate limits` asks; empty: none")
+	f.StringVar(&s.secrets, "secrets", "", "folder of the files with backend keys, which the admin API may then name as well; empty: the catalog's folder, for the catalog alone")
+	f.StringArrayVar(&s.allowEnv, "allow-env", nil, "environment variable that the admin API may name as a backend key's, beside "+secretPrefix+"*; repeatable")
+	f.StringVar(&s.admin, "admin", defaultAdmin, "the Unix socket for administration, which the other commands ask; empty: none")
 	f.StringVar(&s.xds, "xds", "", "folder for the routes and clusters that Envoy reads")
 	f.StringVar(&s.metrics, "metrics", "", "address for Prometheus metrics, like 127.0.0.1:9464")
 	f.IntVar(&s.limitMetrics, "limit-metrics", 1000, "how many limits' counters are shown as metrics; 0: none")
@@ -129,13 +136,19 @@ func serve(ctx context.Context, c serveConfig) error {
 		return err
 	}
 	defer s.close()
-	seen, err := s.apply(ctx)
+	seen, err := s.applyFile(ctx)
 	if err != nil {
+		return err
+	}
+	if err := s.publish(ctx); err != nil {
 		return err
 	}
 	l, err := c.listen()
 	if err != nil {
 		return err
+	}
+	if err := s.issueFirstToken(ctx); err != nil {
+		return errors.Join(err, l.close())
 	}
 	return s.run(ctx, l, seen)
 }
@@ -144,19 +157,23 @@ func serve(ctx context.Context, c serveConfig) error {
 type sidecar struct {
 	serveConfig
 	options  catalog.Options
+	reader   secret.Reader // of backend keys
 	database *database.DB
 	store    *store.Store
 	engine   *policy.Engine
 	ledger   *ledger.Ledger
-	resets   chan struct{} // has an element while there is a reset to publish
+	moved    chan struct{} // has an element while there may be something to publish
 	server   *filterapi.Server
 	registry *prometheus.Registry
+
+	last   published
+	reread atomic.Bool // a secret may have changed: publish, whatever the store says
 
 	administration *admin.Server
 }
 
 func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
-	s := &sidecar{serveConfig: c, registry: prometheus.NewRegistry(), resets: make(chan struct{}, 1)}
+	s := &sidecar{serveConfig: c, registry: prometheus.NewRegistry(), moved: make(chan struct{}, 1)}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
 	if s.options, err = c.options(); err != nil {
@@ -169,110 +186,38 @@ func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
 	if c.limitMetrics < 0 {
 		return nil, fmt.Errorf("--limit-metrics is at least 0, not %d", c.limitMetrics)
 	}
+	s.reader = secret.Reader{Dir: cmp.Or(c.secrets, filepath.Dir(c.catalog))}
 	if s.database, err = database.Open(ctx, database.Config{Source: c.store, Busy: c.busy}); err != nil {
 		return nil, err
 	}
-	if s.store, err = store.Open(ctx, s.database, store.Options{}); err != nil {
+	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.database.Close())
 	}
-	if s.engine, err = policy.Open(ctx, policy.Config{
-		Dir: c.policies, Bundle: c.bundle, Timeout: evaluation, Log: c.log,
+	return s, nil
+}
+
+// open opens what works on the database.
+func (s *sidecar) open(ctx context.Context) (err error) {
+	if s.store, err = store.Open(ctx, s.database, store.Options{
+		Catalog: s.options, Accept: s.accept, AllowSecret: s.allowSecret, OnChange: s.move,
 	}); err != nil {
-		return nil, errors.Join(err, s.database.Close())
+		return err
+	}
+	if s.engine, err = policy.Open(ctx, policy.Config{Dir: s.policies, Bundle: s.bundle, Timeout: evaluation, Log: s.log}); err != nil {
+		return err
 	}
 	if err := s.openLedger(ctx); err != nil {
-		return nil, errors.Join(err, s.database.Close())
+		return err
 	}
 	s.server = filterapi.New(filterapi.Config{
-		Store: s.store, Policy: s.engine, Ledger: s.ledger, Log: c.log, WatchTimeout: c.watchTimeout, Metrics: s.registry,
-		Gateway: wire.Gateway{Name: c.gateway, Region: c.region, MaxStaleSeconds: int(c.maxStale / time.Second)},
+		Store: s.store, Policy: s.engine, Ledger: s.ledger, Log: s.log, WatchTimeout: s.watchTimeout, Metrics: s.registry,
+		Gateway: wire.Gateway{Name: s.gateway, Region: s.region, MaxStaleSeconds: int(s.maxStale / time.Second)},
 	})
-	return s, nil
+	return s.openAdministration()
 }
 
 func (s *sidecar) close() {
 	if err := s.database.Close(); err != nil {
 		s.log.Error("closing the store", "error", err)
-	}
-}
-
-// apply reads the catalog and makes it what the gateway hands out. What can fail without
-// having changed anything comes first; after an error it may be called again. It returns
-// the state of the file that it read.
-func (s *sidecar) apply(ctx context.Context) (fs.FileInfo, error) {
-	seen, err := os.Stat(s.catalog)
-	if err != nil {
-		return nil, fmt.Errorf("reading the catalog: %w", err)
-	}
-	c, err := readCatalog(s.catalog, s.options)
-	if err != nil {
-		return seen, err
-	}
-	secrets := secret.Reader{Dir: filepath.Dir(s.catalog)}
-	keys, err := backendKeys(c, secrets)
-	if err != nil {
-		return seen, err
-	}
-	if s.xds != "" {
-		if _, _, err := xds.Files(c, xds.Options{}); err != nil {
-			return seen, fmt.Errorf("writing Envoy's routes and clusters: %w", err)
-		}
-	}
-	if _, err := s.store.Apply(ctx, c, secrets); err != nil {
-		return seen, err
-	}
-	if _, err := s.engine.SetCatalog(policy.CatalogData(c)); err != nil {
-		return seen, fmt.Errorf("giving policies the catalog: %w", err)
-	}
-	var routing error
-	if s.xds != "" {
-		if err := xds.Write(s.xds, c, xds.Options{}); err != nil {
-			routing = fmt.Errorf("writing Envoy's routes and clusters: %w", err)
-		}
-	}
-	// A key that was revoked is refused from now on, also where no route can be written.
-	return seen, errors.Join(routing, s.server.Publish(ctx, filterapi.Catalog{Catalog: c, BackendKeys: keys}))
-}
-
-// reapply applies the catalog that changed, or says what its mistakes are.
-func (s *sidecar) reapply(ctx context.Context) {
-	s.persist(ctx, "applying the catalog", func() error {
-		_, err := s.apply(ctx)
-		var broken *brokenCatalog
-		switch {
-		case errors.As(err, &broken):
-			for _, m := range broken.mistakes {
-				s.log.Error("the catalog is refused, the last good one stays", "mistake", m.String())
-			}
-			return nil // only another change of the file mends it
-		case err == nil:
-			s.log.Info("applied the catalog", "file", s.catalog)
-		}
-		return err
-	})
-}
-
-func (s *sidecar) refresh(ctx context.Context) {
-	s.persist(ctx, "publishing the policy", func() error { return s.server.Refresh(ctx) })
-}
-
-// persist calls try until it succeeds or ctx ends. An error is logged when its text is not
-// that of the one before.
-func (s *sidecar) persist(ctx context.Context, doing string, try func() error) {
-	logged := ""
-	for wait := firstWait; ; wait = min(2*wait, lastWait) {
-		err := try()
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		if text := err.Error(); text != logged {
-			s.log.Error(doing+" failed, trying again", "error", text)
-			logged = text
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
 	}
 }

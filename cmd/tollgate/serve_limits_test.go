@@ -20,7 +20,7 @@ func (s *served) filter(vm string) *filter {
 }
 
 func (s *served) admin() *admin.Client {
-	return admin.NewClient(filepath.Join(s.dir, "a.sock"), 10*time.Second)
+	return admin.NewSocketClient(filepath.Join(s.dir, "a.sock"), 10*time.Second)
 }
 
 // room calls until there is an answer from the ledger.

@@ -21,6 +21,7 @@ type upOptions struct {
 	root    string // the clone
 	dir     string // where everything that a run writes goes
 	catalog string
+	empty   bool // hand out nothing at first
 	plugin  string
 	// policies is a folder that is added to the built-in ones; empty: none.
 	policies string
@@ -53,11 +54,13 @@ sockets, Envoy's configuration. Delete it to start afresh.`,
 	f.StringVar(&o.root, "root", "", "the clone of tollgate (default: found from here)")
 	f.StringVar(&o.dir, "dir", "", "the folder for what a run writes (default .tollgate in the clone)")
 	f.StringVar(&o.catalog, "catalog", "", "the catalog (default: the demo's)")
+	f.BoolVar(&o.empty, "empty", false, "begin without a catalog, in .tollgate/empty: for docs/manage.md")
 	f.StringVar(&o.policies, "policies", "", "folder of policies, added to the built-in ones")
 	f.StringVar(&o.plugin, "plugin", "", "the compiled filter (default: tollgate.wasm beside this program, else bin/tollgate.wasm)")
 	f.IntVar(&o.port, "port", 10000, "port of the gateway on 127.0.0.1; 0: a free one")
 	f.IntVar(&o.backendPort, "backend-port", 0, "port of the emulated AzureML service; 0: a free one")
 	f.IntVar(&o.storagePort, "storage-port", 0, "port of the blob storage; 0: a free one")
+	command.MarkFlagsMutuallyExclusive("catalog", "empty")
 	return command
 }
 
@@ -92,8 +95,11 @@ func newDemo(ctx context.Context, out io.Writer, o upOptions) (*demo, error) {
 	}
 	d := &demo{upOptions: o, out: out, died: make(chan error, 1)}
 	d.root = root
+	if o.empty && o.dir == "" {
+		o.dir = filepath.Join(root, ".tollgate", "empty")
+	}
 	d.layout = newLayout(root, o.dir)
-	if d.catalog == "" {
+	if d.catalog == "" && !o.empty {
 		d.catalog = filepath.Join(root, demoCatalog)
 	}
 	if d.envoy, err = d.findEnvoy(ctx); err != nil {

@@ -61,6 +61,14 @@ func (d *demo) backend() string {
 	return "http://" + net.JoinHostPort(loopback, strconv.Itoa(d.backendPort))
 }
 
+// from is where what is handed out stands.
+func (d *demo) from() string {
+	if d.empty {
+		return "store " + d.layout.store
+	}
+	return "catalog " + d.catalog
+}
+
 func (d *demo) storageConnection() string {
 	if d.storage == nil {
 		return ""
@@ -97,28 +105,30 @@ func (d *demo) start(ctx context.Context) error {
 
 // startGateway starts the sidecar and, as soon as that has written its files, Envoy.
 func (d *demo) startGateway(ctx context.Context) error {
+	args := []string{"serve",
+		"--store", d.layout.store,
+		"--socket", d.layout.sidecarSocket,
+		"--admin", d.layout.administration,
+		"--xds", d.layout.xds,
+		"--allow-backend", loopback,
+		"--policies", d.policies,
+	}
+	if !d.empty {
+		args = append(args, "--catalog", d.catalog, "--backend", demoAPI+"="+d.backend())
+	}
 	err := d.run(process.Program{
-		Name: partSidecar, Path: self(), Log: d.layout.sidecarLog,
-		Args: []string{"serve",
-			"--catalog", d.catalog,
-			"--store", d.layout.store,
-			"--socket", d.layout.sidecarSocket,
-			"--admin", d.layout.administration,
-			"--xds", d.layout.xds,
-			"--backend", demoAPI + "=" + d.backend(),
-			"--allow-backend", loopback,
-			"--policies", d.policies,
-		},
+		Name: partSidecar, Path: self(), Log: d.layout.sidecarLog, Args: args,
 		Env: append(os.Environ(),
 			"TOLLGATE_DEMO_KEY="+d.keys.Unlimited,
 			"TOLLGATE_DEMO_STARTER_KEY="+d.keys.Starter,
 			"AZUREML_API_KEY="+d.keys.Backend,
+			secretPrefix+"AZUREML="+d.keys.Backend,
 		),
 	})
 	if err != nil {
 		return err
 	}
-	d.say("sidecar", "policies and catalog "+d.catalog)
+	d.say("sidecar", "policies and "+d.from())
 	if err := d.await(ctx, partSidecar, d.layout.sidecarLog, d.sidecarReady); err != nil {
 		return err
 	}

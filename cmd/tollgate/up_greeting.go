@@ -16,13 +16,23 @@ func (d *demo) greet(after time.Duration) {
 		storage = d.storage.URL
 	}
 	fmt.Fprintf(d.out, "\nReady after %.1f s. Ctrl-C stops everything.\n\n", after.Seconds())
-	d.say("gateway", d.gateway()+"/"+demoSuffix)
+	if d.empty {
+		d.say("gateway", d.gateway())
+	} else {
+		d.say("gateway", d.gateway()+"/"+demoSuffix)
+	}
 	d.say("backend", d.backend()+" (emulated AzureML)")
 	d.say("storage", storage)
-	d.say("catalog", d.catalog+" (edit it: it is applied at once)")
+	if !d.empty {
+		d.say("catalog", d.catalog+" (edit it: it is applied at once)")
+	}
 	d.say("logs", filepath.Join(d.layout.dir, "*.log"))
 	d.say("limits", "what is used of them: "+shellQuote(self())+" limits --admin "+shellQuote(d.layout.administration))
 	d.say("keys", d.layout.env+" (load it with: . "+shellQuote(d.layout.env)+")")
+	if d.empty {
+		fmt.Fprintf(d.out, "\nNothing is handed out yet. docs/manage.md goes on from here.\n\n")
+		return
+	}
 	fmt.Fprintf(d.out, "\nTry it from another shell:\n\n%s\n\n", d.curl())
 }
 

@@ -76,18 +76,19 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 func (d *demo) writeEnv() error {
 	var b strings.Builder
 	b.WriteString("# Written by `tollgate up`. Load it with: . " + shellQuote(d.layout.env) + "\n")
-	for _, v := range [][2]string{
-		{"GATEWAY", d.gateway()},
-		{"SUFFIX", demoSuffix},
-		{"KEY", d.keys.Unlimited},
-		{"STARTER_KEY", d.keys.Starter},
+	values := [][2]string{{"GATEWAY", d.gateway()}, {"BACKEND", d.backend()}}
+	if !d.empty {
+		values = append(values, [2]string{"SUFFIX", demoSuffix}, [2]string{"KEY", d.keys.Unlimited}, [2]string{"STARTER_KEY", d.keys.Starter})
+	}
+	for _, v := range append(values, [][2]string{
 		{"WORKSPACE", demoWorkspace},
 		{"SERVICE", demoService},
 		{"BLOB_CONNECTION", d.storageConnection()},
 		{"BACKEND_KEY", d.keys.Backend},
-	} {
+	}...) {
 		b.WriteString(v[0] + "=" + shellQuote(v[1]) + "\n")
 	}
+	b.WriteString("export TOLLGATE_SERVER=" + shellQuote("unix:"+d.layout.administration) + "\n")
 	if err := writePrivate(d.layout.env, []byte(b.String())); err != nil {
 		return fmt.Errorf("writing demo.env: %w", err)
 	}
