@@ -47,6 +47,7 @@ const wholeRun = 170 * time.Second
 
 func main() {
 	serveIfTold()
+	measureKeysIfTold()
 	c := config{root: clone(), variants: variants}
 	flag.IntVar(&c.rounds, "rounds", 14, "how often each variant gets load")
 	flag.DurationVar(&c.lead, "lead", 300*time.Millisecond, "load before each slice that is not measured")

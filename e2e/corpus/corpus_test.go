@@ -160,14 +160,15 @@ func newSidecar(t *testing.T, values map[string]string) *sidecar {
 		t.Setenv(name, value)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	c, mistakes := catalog.Parse("tollgate.yaml", []byte(corpus.Expand(corpus.Catalog, values)), catalog.Options{AllowBackends: []string{"127.0.0.1"}})
+	options := catalog.Options{AllowBackends: []string{"127.0.0.1"}}
+	c, mistakes := catalog.Parse("tollgate.yaml", []byte(corpus.Expand(corpus.Catalog, values)), options)
 	for _, m := range mistakes {
 		t.Fatal(m)
 	}
 	db, err := database.Open(t.Context(), database.Config{Source: filepath.Join(t.TempDir(), "tollgate.db")})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
-	kept, err := store.Open(t.Context(), db, store.Options{})
+	kept, err := store.Open(t.Context(), db, store.Options{Catalog: options})
 	must(t, err)
 	limits, err := ledger.Open(t.Context(), db, ledger.Options{Log: log})
 	must(t, err)
@@ -176,7 +177,7 @@ func newSidecar(t *testing.T, values map[string]string) *sidecar {
 	t.Cleanup(func() { must(t, <-ran) })
 	engine, err := policy.Open(t.Context(), policy.Config{Dir: policies, Log: log})
 	must(t, err)
-	_, err = kept.Apply(t.Context(), c, secret.Reader{})
+	_, err = kept.Apply(t.Context(), store.Application{Catalog: c, Secrets: secret.Reader{}, Write: store.Write{Source: store.FileSource("tollgate.yaml")}})
 	must(t, err)
 	_, err = engine.SetCatalog(policy.CatalogData(c))
 	must(t, err)

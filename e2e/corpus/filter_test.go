@@ -5,7 +5,9 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/proxytest"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/tollgate/tollgate/e2e/corpus"
 	"github.com/tollgate/tollgate/e2e/harness"
+	"github.com/tollgate/tollgate/internal/wire"
 	"github.com/tollgate/tollgate/plugin/filter"
 )
 
@@ -43,7 +46,8 @@ func testFilter(t *testing.T, vm types.VMContext) {
 		t.Errorf("without a snapshot: %d, retry-after %q", got.status, got.header.Get("retry-after"))
 	}
 	host.Tick()
-	e.answer(proxytest.PluginContextID)
+	for e.answer(proxytest.PluginContextID) && !e.watches() {
+	}
 	run(t, e, v)
 }
 
@@ -69,6 +73,14 @@ func (e *filterExecutor) answer(contextID uint32) bool {
 	status, body := e.call(header[":method"], header[":path"], callout.Body)
 	e.host.CallOnHttpCallResponse(callout.CalloutID, [][2]string{{":status", strconv.Itoa(status)}}, nil, body)
 	return true
+}
+
+// watches says whether the next callout waits for another snapshot.
+func (e *filterExecutor) watches() bool {
+	callouts := e.host.GetCalloutAttributesFromContext(proxytest.PluginContextID)[e.answered[proxytest.PluginContextID]:]
+	return len(callouts) > 0 && slices.ContainsFunc(callouts[0].Headers, func(h [2]string) bool {
+		return h[0] == ":path" && strings.HasPrefix(h[1], wire.PathWatch)
+	})
 }
 
 func (e *filterExecutor) send(t *testing.T, r corpus.Request) response {

@@ -2,6 +2,7 @@ package corpus_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,12 +21,17 @@ const requestID = "5bf9ac9c-40bd-4cc7-8344-95eadf25db52"
 func TestGate(t *testing.T) {
 	v := values("http://127.0.0.1:9")
 	e := &gateExecutor{sidecar: newSidecar(t, v), gate: gate.New()}
-	status, body := e.call("GET", wire.PathWatch+"?version=1&revision=", nil)
+	status, body := e.call("GET", fmt.Sprintf("%s?%s=%d", wire.PathWatch, wire.WatchVersion, wire.Version), nil)
 	var snapshot wire.Snapshot
 	if err := json.Unmarshal(body, &snapshot); err != nil {
 		t.Fatalf("the watch answered %d %s: %v", status, body, err)
 	}
-	_, err := e.gate.Load(snapshot, time.Now())
+	pages := wire.Pages{}
+	for _, digest := range e.gate.Missing(snapshot, nil) {
+		_, page := e.call("GET", wire.PathPages+"?"+wire.PagesDigest+"="+digest.String(), nil)
+		pages.Add(page[4:]) // after its length
+	}
+	_, err := e.gate.Load(snapshot, pages, time.Now())
 	must(t, err)
 	run(t, e, v)
 }

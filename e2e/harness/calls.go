@@ -44,7 +44,12 @@ func (g *Gateway) Do(c Call) Response {
 // Execute calls the demo's experiment with a key.
 func (g *Gateway) Execute(key string) Response {
 	g.t.Helper()
-	return g.Do(Call{Method: "POST", Path: ExecutePath, Key: key, Body: GoodDay, Header: http.Header{"Content-Type": {"application/json"}}})
+	return g.Do(ExecuteCall(key))
+}
+
+// ExecuteCall is a call of the demo's experiment.
+func ExecuteCall(key string) Call {
+	return Call{Method: "POST", Path: ExecutePath, Key: key, Body: GoodDay, Header: http.Header{"Content-Type": {"application/json"}}}
 }
 
 // Try makes a call and returns the error of one without an answer. Safe to use from several

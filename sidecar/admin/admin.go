@@ -1,6 +1,9 @@
-// Package admin serves whoever runs the gateway: what every limit's counter holds, and
-// changes of it, over HTTP on a Unix socket. Who calls is known from the socket, and is the
-// actor of what is audited. It counts nothing and grants nothing itself.
+// Package admin serves whoever runs the gateway: it is the API by which everything is managed
+// and looked at, and its client. It checks who calls and what they may do, and says over
+// HTTP what the store, the ledger and the audit answer; it decides nothing itself.
+//
+// On a Unix socket the user at the other end is an administrator; elsewhere a token says who
+// calls. Both are the actor of what is audited. docs/api.md describes the API to its users.
 package admin
 
 import (
@@ -11,12 +14,16 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tollgate/tollgate/internal/catalog"
+	"github.com/tollgate/tollgate/internal/wire"
+	"github.com/tollgate/tollgate/sidecar/database"
 	"github.com/tollgate/tollgate/sidecar/ledger"
 	"github.com/tollgate/tollgate/sidecar/socket"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
-// Paths. Each GET takes ?subscription=NAME-OR-ID, and is about all of them without it.
+// Paths of limits. Each GET takes ?subscription=NAME-OR-ID, and is about all of them without
+// it.
 const (
 	PathLimits      = "/v1/limits"             // GET: Limits
 	PathReset       = "/v1/limits/reset"       // POST Reset: Adjustments
@@ -25,19 +32,10 @@ const (
 	PathEvents      = "/v1/limits/events"      // GET: Events, newest first
 )
 
-const (
-	// maxCounters bounds a list of counters, maxRecords one of adjustments or events.
-	maxCounters = 1000
-	maxRecords  = 200
-	// maxBody bounds what may be sent at once.
-	maxBody = 64 << 10
-	// callTimeout bounds the work for one call, ioTimeout what its message may take to
-	// arrive or leave.
-	callTimeout = 5 * time.Second
-	ioTimeout   = 5 * time.Second
-)
+// ioTimeout is how long a message may take to arrive or leave, beside the time for the work.
+const ioTimeout = 10 * time.Second
 
-// Ledger is what is shown and changed; *ledger.Ledger is one.
+// Ledger has the limits' counters; *ledger.Ledger is one.
 type Ledger interface {
 	Counters(context.Context, ledger.Filter) ([]ledger.Counter, error)
 	Reset(ctx context.Context, actor string, ids []int64) ([]ledger.Adjustment, error)
@@ -46,15 +44,71 @@ type Ledger interface {
 	Events(context.Context, ledger.Filter) ([]ledger.Event, error)
 }
 
-// Store knows the subscriptions; *store.Store is one.
-type Store interface {
-	Subscriptions(context.Context) ([]store.Subscription, error)
+// Objects are the organization, APIs, products, groups and developers.
+type Objects interface {
+	Create(context.Context, store.Kind, []byte, store.Write) (store.Object, error)
+	Replace(ctx context.Context, k store.Kind, name string, spec []byte, w store.Write) (store.Object, error)
+	Delete(ctx context.Context, k store.Kind, name string, w store.Write) error
+	Object(ctx context.Context, k store.Kind, name string) (store.Object, error)
+	Objects(ctx context.Context, k store.Kind, after string, limit int) ([]store.Object, error)
 }
 
-// Config is what a Server is made of. Ledger and Store are needed.
+// Subscriptions are who may use what.
+type Subscriptions interface {
+	CreateSubscription(context.Context, catalog.Subscription, store.Write) (store.Subscription, error)
+	FindSubscription(ctx context.Context, nameOrID string) (store.Subscription, error)
+	ListSubscriptions(context.Context, store.SubscriptionQuery) ([]store.Subscription, error)
+	ChangeSubscription(ctx context.Context, nameOrID string, c store.SubscriptionChange, w store.Write) (store.Subscription, error)
+	Act(ctx context.Context, nameOrID string, a store.Action, note string, w store.Write) (store.Subscription, error)
+	DeleteSubscription(ctx context.Context, nameOrID string, w store.Write) error
+}
+
+// Keys are the keys of subscriptions.
+type Keys interface {
+	ShowKeys(ctx context.Context, nameOrID string, w store.Write) (store.Issued, error)
+	RegenerateKey(ctx context.Context, nameOrID string, c store.KeyChange, w store.Write) (string, error)
+	RevokeKey(ctx context.Context, nameOrID string, slot wire.Slot, w store.Write) error
+}
+
+// Tokens are those of this API.
+type Tokens interface {
+	CreateToken(context.Context, store.NewToken, store.Write) (store.Token, string, error)
+	Tokens(context.Context) ([]store.Token, error)
+	RevokeToken(ctx context.Context, name string, w store.Write) error
+	Authenticate(ctx context.Context, clear string) (store.Token, error)
+}
+
+// Answers are those to creations that may be sent again.
+type Answers interface {
+	Once(ctx context.Context, actor, key string, request [32]byte) (*store.Answer, error)
+	Answered(ctx context.Context, actor, key string, a store.Answer) error
+	Unanswered(ctx context.Context, actor, key string) error
+}
+
+// Catalogs are files, applied and written.
+type Catalogs interface {
+	Apply(context.Context, store.Application) (store.Plan, error)
+	Export(context.Context) (*catalog.Catalog, error)
+}
+
+// Store is what is managed; *store.Store is one.
+type Store interface {
+	Objects
+	Subscriptions
+	Keys
+	Tokens
+	Answers
+	Catalogs
+}
+
+// Config is what a Server is made of. Ledger, Store and Database are needed.
 type Config struct {
 	Ledger Ledger
 	Store  Store
+	// Database holds the audit and the usage, and is what a backup is of.
+	Database *database.DB
+	// Catalog is how a catalog file is parsed.
+	Catalog catalog.Options
 	// Log is slog.Default() unless given, Now time.Now.
 	Log *slog.Logger
 	Now func() time.Time
@@ -62,52 +116,59 @@ type Config struct {
 
 // Server answers administrators.
 type Server struct {
-	ledger Ledger
-	store  Store
-	log    *slog.Logger
-	now    func() time.Time
+	ledger   Ledger
+	store    Store
+	database *database.DB
+	catalog  catalog.Options
+	log      *slog.Logger
+	now      func() time.Time
+
+	routes   *routes
+	failures *failures
 }
 
 // New makes a Server.
 func New(c Config) *Server {
-	s := &Server{ledger: c.Ledger, store: c.Store, log: c.Log, now: c.Now}
+	s := &Server{ledger: c.Ledger, store: c.Store, database: c.Database, catalog: c.Catalog,
+		log: c.Log, now: c.Now, failures: newFailures()}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.routes = s.routed()
 	return s
 }
 
 // Serve answers on l, a Unix socket, until ctx ends, and then for as long as calls need, at
-// most 2 s. It closes l.
+// most 2 s. It closes l. Who calls is known from the socket: only the user that this process
+// runs as, and root, are let in, and are administrators.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: ioTimeout, ReadTimeout: 2 * ioTimeout, WriteTimeout: callTimeout + 2*ioTimeout,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return withPeer(ctx, c) },
-	}
+	server := s.server(s.peerCaller)
+	server.ConnContext = withPeer
 	if err := socket.Serve(ctx, server, l); err != nil {
 		return fmt.Errorf("serving administrators: %w", err)
 	}
 	return nil
 }
 
-func (s *Server) handler() http.Handler {
-	mux := http.NewServeMux()
-	for path, h := range map[string]http.Handler{
-		PathLimits:      read(s, s.limits),
-		PathAdjustments: read(s, s.adjustments),
-		PathEvents:      read(s, s.events),
-		PathReset:       change(s, s.reset),
-		PathRaise:       change(s, s.raise),
-	} {
-		mux.Handle(path, h)
+// ServeTokens is Serve for a TCP listener, with TLS or without: who calls is known from a
+// bearer token.
+func (s *Server) ServeTokens(ctx context.Context, l net.Listener) error {
+	if err := socket.Serve(ctx, s.server(s.tokenCaller), l); err != nil {
+		return fmt.Errorf("serving the admin address: %w", err)
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.refuse(w, r, &Problem{Status: http.StatusNotFound, Code: "path_unknown", Detail: "nothing is at this path"})
-	})
-	return s.guarded(mux)
+	return nil
 }
+
+func (s *Server) server(identify identify) *http.Server {
+	return &http.Server{
+		Handler: s.guarded(s.answering(identify)), ReadHeaderTimeout: ioTimeout, ReadTimeout: 2 * ioTimeout, WriteTimeout: shortWork + 2*ioTimeout,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// OpenAPI is the API's description, an OpenAPI 3.1 document in JSON.
+func (s *Server) OpenAPI() []byte { return s.routes.openAPI }

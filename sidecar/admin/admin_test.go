@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -36,9 +37,11 @@ type office struct {
 	dir    string
 	store  *store.Store
 	ledger *ledger.Ledger
+	server *admin.Server
 	client *admin.Client
 	http   *http.Client
 	log    *lockedBuffer
+	config admin.Config
 	taken  uint64 // ids of takes
 }
 
@@ -60,18 +63,29 @@ func (l *lockedBuffer) String() string {
 }
 
 // people have ids 1 to 3.
-func people(names ...string) *catalog.Catalog {
-	c := &catalog.Catalog{
-		APIs:       []catalog.API{{Name: "Demo", Suffix: "demo", Backend: catalog.Backend{URL: "https://backend"}}},
-		Developers: []catalog.Developer{{Email: "a@example.org"}},
-	}
+func people(names ...string) string {
+	text := `
+organization: {name: Example, administrator: admin@example.org}
+apis: [{name: Demo, suffix: demo, backend: {url: "https://backend.example.org"}, operations: [{name: Call, method: POST, template: /call}]}]
+developers: [{email: a@example.org}]
+subscriptions:
+`
 	for _, name := range names {
-		c.Subscriptions = append(c.Subscriptions, catalog.Subscription{Name: name, Developer: "a@example.org", API: "Demo"})
+		text += fmt.Sprintf("  - {name: %s, developer: a@example.org, api: Demo}\n", name)
 	}
-	return c
+	return text
 }
 
+// open is an office with alice, alina and bob.
 func open(t *testing.T) *office {
+	t.Helper()
+	o := bare(t)
+	o.apply(people("alice", "alina", "bob"))
+	return o
+}
+
+// bare is an office whose store is empty.
+func bare(t *testing.T) *office {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tg") // t.TempDir is too long a path for a socket
 	if err != nil {
@@ -88,7 +102,6 @@ func open(t *testing.T) *office {
 	if o.store, err = store.Open(ctx, db, store.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	o.apply(people("alice", "alina", "bob"))
 	if o.ledger, err = ledger.Open(ctx, db, ledger.Options{Log: log}); err != nil {
 		t.Fatal(err)
 	}
@@ -97,11 +110,12 @@ func open(t *testing.T) *office {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := admin.New(admin.Config{Ledger: o.ledger, Store: o.store, Log: log})
+	o.config = admin.Config{Ledger: o.ledger, Store: o.store, Database: db, Log: log}
+	o.server = admin.New(o.config)
 	serving, stop := context.WithCancel(ctx)
 	counting, uncount := context.WithCancel(ctx)
 	served, counted := make(chan error, 1), make(chan error, 1)
-	go func() { served <- server.Serve(serving, l) }()
+	go func() { served <- o.server.Serve(serving, l) }()
 	go func() { counted <- o.ledger.Run(counting) }()
 	t.Cleanup(func() {
 		stop()
@@ -111,16 +125,22 @@ func open(t *testing.T) *office {
 			t.Error(err)
 		}
 	})
-	o.client = admin.NewClient(path, 10*time.Second)
+	o.client = admin.NewSocketClient(path, 10*time.Second)
 	o.http = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}}
 	return o
 }
 
-func (o *office) apply(c *catalog.Catalog) {
+// apply applies a catalog file, which takes over what it declares.
+func (o *office) apply(file string) {
 	o.t.Helper()
-	if _, err := o.store.Apply(context.Background(), c, nil); err != nil {
+	c, mistakes := catalog.Parse("people.yaml", []byte(file), catalog.Options{})
+	if len(mistakes) > 0 {
+		o.t.Fatal(mistakes)
+	}
+	if _, err := o.store.Apply(context.Background(), store.Application{Catalog: c, Conflicts: store.ConflictsTakeOver,
+		Write: store.Write{Actor: "file:people.yaml", Origin: "file", Source: store.FileSource("people.yaml"), Operator: true}}); err != nil {
 		o.t.Fatal(err)
 	}
 }
@@ -366,17 +386,22 @@ func TestBadMessages(t *testing.T) {
 		"no path":         {"GET", "/v1/nothing", "", 404, "path_unknown", "nothing is at this path"},
 		"a POST to read":  {"POST", admin.PathLimits, "{}", 405, "method_unknown", "this path is for GET"},
 		"a GET to reset":  {"GET", admin.PathReset, "", 405, "method_unknown", "this path is for POST"},
-		"a parameter":     {"GET", admin.PathLimits + "?subscriber=alice", "", 400, "parameter_unknown", `unknown parameter "subscriber"; known is "subscription"`},
-		"twice":           {"GET", admin.PathLimits + "?subscription=alice&subscription=bob", "", 400, "parameter_repeated", "stands there 2 times"},
-		"empty":           {"GET", admin.PathEvents + "?subscription=", "", 400, "subscription_missing", "not empty"},
-		"a field":         {"POST", admin.PathReset, `{"subscription": "alice", "limits": "week"}`, 400, "field_unknown", `unknown field "limits"`},
-		"a type":          {"POST", admin.PathRaise, `{"subscription": "alice", "limit": "week", "units": "20"}`, 400, "bad_field", "units is a whole number, not a JSON string"},
-		"a part":          {"POST", admin.PathRaise, `{"subscription": "alice", "limit": "week", "units": 1.5}`, 400, "bad_field", "units is a whole number"},
-		"a number's name": {"POST", admin.PathReset, `{"subscription": 1}`, 400, "bad_field", "subscription is a string, not a JSON number"},
-		"no JSON":         {"POST", admin.PathReset, `subscription=alice`, 400, "bad_json", "not the JSON message"},
-		"two values":      {"POST", admin.PathReset, `{"subscription": "bob"} {}`, 400, "bad_json", "more than one"},
-		"nothing":         {"POST", admin.PathReset, ``, 400, "bad_json", "not the JSON message"},
-		"too much":        {"POST", admin.PathReset, `{"subscription": "` + strings.Repeat("a", 70_000) + `"}`, 413, "too_large", "65536 bytes"},
+		"a parameter":     {"GET", admin.PathLimits + "?subscriber=alice", "", 422, "invalid", "query.subscriber: there is no such parameter here"},
+		"twice":           {"GET", admin.PathLimits + "?subscription=alice&subscription=bob", "", 422, "invalid", "query.subscription: stands there 2 times"},
+		"empty":           {"GET", admin.PathEvents + "?subscription=", "", 422, "invalid", "query.subscription: is empty"},
+		"a field":         {"POST", admin.PathReset, `{"subscription": "alice", "limits": "week"}`, 422, "invalid", "limits: there is no such field"},
+		"a type":          {"POST", admin.PathRaise, `{"subscription": "alice", "limit": "week", "units": "20"}`, 422, "invalid", "units: must be a whole number"},
+		"a part":          {"POST", admin.PathRaise, `{"subscription": "alice", "limit": "week", "units": 1.5}`, 422, "invalid", "units: must be a whole number"},
+		"too many units":  {"POST", admin.PathRaise, `{"subscription": "alice", "limit": "week", "units": 1e30}`, 422, "invalid", "does not fit its type"},
+		"a number's name": {"POST", admin.PathReset, `{"subscription": 1}`, 422, "invalid", "subscription: must be text"},
+		"no name":         {"POST", admin.PathReset, `{}`, 422, "invalid", "must have the field subscription"},
+		"an empty name":   {"POST", admin.PathReset, `{"subscription": ""}`, 400, "subscription_missing", "not empty"},
+		"a list":          {"POST", admin.PathReset, `[]`, 422, "invalid", "must be a mapping"},
+		"no JSON":         {"POST", admin.PathReset, "{\n\"subscription\"=alice}", 400, "bad_json", "not JSON: line 2:"},
+		"two values":      {"POST", admin.PathReset, `{"subscription": "bob"} {}`, 400, "bad_json", "after top-level value"},
+		"nothing":         {"POST", admin.PathReset, ``, 400, "body_missing", "needs a body"},
+		"Latin-1":         {"POST", admin.PathReset, "{\"subscription\": \"j\xfcrgen\"}", 400, "bad_body", "not UTF-8"},
+		"too much":        {"POST", admin.PathReset, `{"subscription": "` + strings.Repeat("a", 1<<20) + `"}`, 413, "too_large", "1048576 bytes"},
 	} {
 		r, err := http.NewRequest(tc.method, "http://sidecar"+tc.path, strings.NewReader(tc.body))
 		if err != nil {
@@ -431,7 +456,7 @@ func TestALockedDatabaseIsSaid(t *testing.T) {
 
 func TestNobodyAtTheSocket(t *testing.T) {
 	o := open(t)
-	_, err := admin.NewClient(filepath.Join(o.dir, "nowhere.sock"), time.Second).Limits(t.Context(), "")
+	_, err := admin.NewSocketClient(filepath.Join(o.dir, "nowhere.sock"), time.Second).Limits(t.Context(), "")
 	if !errors.Is(err, admin.ErrNobody) || !strings.Contains(err.Error(), "nowhere.sock") {
 		t.Errorf("no socket: %v", err)
 	}
@@ -441,7 +466,7 @@ func TestNobodyAtTheSocket(t *testing.T) {
 	}
 	dead.(*net.UnixListener).SetUnlinkOnClose(false)
 	dead.Close()
-	if _, err := admin.NewClient(filepath.Join(o.dir, "dead.sock"), time.Second).Limits(t.Context(), ""); !errors.Is(err, admin.ErrNobody) {
+	if _, err := admin.NewSocketClient(filepath.Join(o.dir, "dead.sock"), time.Second).Limits(t.Context(), ""); !errors.Is(err, admin.ErrNobody) {
 		t.Errorf("a dead socket: %v", err)
 	}
 }
@@ -455,8 +480,7 @@ func TestAStrangerIsRefused(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	server := admin.New(admin.Config{Ledger: o.ledger, Store: o.store, Log: slog.New(slog.DiscardHandler)})
-	go func() { served <- server.Serve(ctx, l) }()
+	go func() { served <- o.server.Serve(ctx, l) }()
 	response, err := http.Get("http://" + l.Addr().String() + admin.PathLimits)
 	if err != nil {
 		t.Fatal(err)

@@ -2,148 +2,187 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"mime"
+	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
 
-	"github.com/tollgate/tollgate/sidecar/ledger"
 	"github.com/tollgate/tollgate/sidecar/socket"
 )
 
-// Problem is an answer other than 200 (RFC 9457). Code is stable.
-type Problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Code   string `json:"code"`
-	Detail string `json:"detail"` // for people: what to do
-}
-
-func (p *Problem) Error() string { return p.Detail }
-
-func bad(code, format string, args ...any) error {
-	return &Problem{Status: http.StatusBadRequest, Code: code, Detail: fmt.Sprintf(format, args...)}
-}
-
-// read serves GET. The only parameter is subscription.
-func read(s *Server, handle func(context.Context, string) (any, error)) http.Handler {
-	return s.answered(http.MethodGet, func(ctx context.Context, r *http.Request, _ io.Reader) (any, error) {
-		query := r.URL.Query()
-		for name, values := range query {
-			if name != "subscription" {
-				return nil, bad("parameter_unknown", "unknown parameter %q; known is \"subscription\"", name)
-			}
-			if len(values) > 1 {
-				return nil, bad("parameter_repeated", "the parameter \"subscription\" stands there %d times", len(values))
-			}
-		}
-		if query.Has("subscription") && query.Get("subscription") == "" {
-			return nil, bad("subscription_missing", "subscription is a name or an id, and not empty")
-		}
-		return handle(ctx, query.Get("subscription"))
-	})
-}
-
-// change serves POST with a JSON message.
-func change[Request any](s *Server, handle func(context.Context, *Request) (any, error)) http.Handler {
-	return s.answered(http.MethodPost, func(ctx context.Context, r *http.Request, body io.Reader) (any, error) {
-		request := new(Request)
-		if err := decode(body, request); err != nil {
-			return nil, err
-		}
-		return handle(ctx, request)
-	})
-}
-
-func decode(body io.Reader, into any) error {
-	d := json.NewDecoder(body)
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil {
-		if _, err = d.Token(); errors.Is(err, io.EOF) {
-			return nil
-		}
-		return bad("bad_json", "the body has more than one JSON value")
-	}
-	var large *http.MaxBytesError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &large):
-		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: fmt.Sprintf("a body has at most %d bytes", maxBody)}
-	case errors.As(err, &kind) && kind.Field != "":
-		return bad("bad_field", "%s is %s, not a JSON %s", kind.Field, kinds[kind.Type.Kind().String()], kind.Value)
-	}
-	// encoding/json has no type for it.
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return bad("field_unknown", "unknown field %s", field)
-	}
-	return bad("bad_json", "the body is not the JSON message of this path")
-}
-
-// kinds are Go's kinds of fields in the words of JSON.
-var kinds = map[string]string{"string": "a string", "int64": "a whole number"}
-
-// answered serves one method of a path.
-func (s *Server) answered(method string, handle func(context.Context, *http.Request, io.Reader) (any, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != method {
-			w.Header().Set("Allow", method)
-			s.refuse(w, r, &Problem{Status: http.StatusMethodNotAllowed, Code: "method_unknown", Detail: "this path is for " + method})
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
-		defer cancel()
-		reply, err := handle(ctx, r, http.MaxBytesReader(w, r.Body, maxBody))
-		if err != nil {
-			s.refuse(w, r, err)
-			return
-		}
-		write(w, http.StatusOK, "application/json", reply)
-	})
-}
-
-// guarded lets only those in who may administer, and cuts the answer off when a call panics.
+// guarded cuts the answer off when a call panics.
 func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			if p := recover(); p != nil {
-				s.log.Error("panic", "path", r.URL.Path, "panic", socket.Cause(p), "stack", string(debug.Stack()))
-				panic(http.ErrAbortHandler)
+			p := recover()
+			if p == nil {
+				return
 			}
+			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+				s.log.Error("panic", "path", r.URL.Path, "panic", socket.Cause(p), "stack", string(debug.Stack()))
+			}
+			panic(http.ErrAbortHandler)
 		}()
-		if err := admitted(r.Context()); err != nil {
-			s.log.Warn("refused an administrator", "error", err)
-			s.refuse(w, r, &Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "only the user that runs the sidecar, and root, administer it"})
-			return
-		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// refuse alone maps errors to statuses: what is no Problem is a database that cannot be read
-// or written.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	var p *Problem
+// answering answers calls of those whom identify knows.
+func (s *Server) answering(identify identify) http.Handler {
+	crossOrigin := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		err := crossOrigin.Check(r)
+		if err != nil {
+			s.refuse(w, r, problem(http.StatusForbidden, "cross_origin", "a page of another origin may not use the admin API"))
+			return
+		}
+		c, err := identify(r)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		if err := s.admit(w, r.WithContext(withCaller(r.Context(), c))); err != nil {
+			s.refuse(w, r, err)
+		}
+	})
+}
+
+// admit has a call handled that may be made, and says why one may not.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) error {
+	route, err := s.routes.of(r)
+	if err != nil {
+		return err
+	}
+	c := calledBy(r.Context())
+	if !May(c.role, route.Right) {
+		return problem(http.StatusForbidden, "forbidden", "the role %s may not do this: it takes the right %s", c.role, route.Right)
+	}
+	if err := checkQuery(r.URL.RawQuery); err != nil {
+		return err
+	}
+	body, err := route.body(w, r)
+	if err != nil {
+		return err
+	}
+	work := cmp.Or(route.work, shortWork)
+	control := http.NewResponseController(w)
+	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Now().Add(work+2*ioTimeout))); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), work)
+	defer cancel()
+	r = r.WithContext(ctx)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if route.creates && r.Header.Get("Idempotency-Key") != "" {
+		return s.once(w, r, route, body)
+	}
+	s.routes.mux.ServeHTTP(w, r)
+	return nil
+}
+
+// checkQuery refuses what huma would overlook.
+func checkQuery(raw string) error {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return bad("bad_query", "the query cannot be read: it is not NAME=VALUE&NAME=VALUE, with other characters as %%XX")
+	}
+	for name, values := range query {
+		switch {
+		case len(values) > 1:
+			return invalidField("query."+name, "stands there %d times", len(values))
+		case values[0] == "":
+			return invalidField("query."+name, "is empty: leave it out, or give a value")
+		case !plain(name), !plain(values[0]):
+			return invalidField("query", "must be UTF-8 without zero bytes")
+		}
+	}
+	return nil
+}
+
+// plain says whether a text is UTF-8 without zero bytes: only that can be stored.
+func plain(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }
+
+// body reads the body of a call, in one of the route's types.
+func (r *Route) body(w http.ResponseWriter, request *http.Request) ([]byte, error) {
+	if len(r.types) == 0 {
+		return nil, nil
+	}
+	most := cmp.Or(r.most, maxBody)
+	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, most))
+	var large *http.MaxBytesError
+	var network net.Error
 	switch {
-	case errors.As(err, &p):
-		p = new(*p)
-	case errors.Is(err, ledger.ErrUnavailable):
-		p = &Problem{Status: http.StatusServiceUnavailable, Code: "ledger_unavailable", Detail: "the ledger does not answer now; the sidecar's log says why"}
-	case errors.Is(err, ledger.ErrInvalid): // it moved since it was looked at
-		p = &Problem{Status: http.StatusConflict, Code: "conflict", Detail: err.Error()}
-	default:
-		p = &Problem{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "the store cannot be read or written now; the sidecar's log says why"}
+	case errors.As(err, &large):
+		return nil, problem(http.StatusRequestEntityTooLarge, "too_large", "a body has at most %d bytes here", most)
+	case errors.As(err, &network) && network.Timeout():
+		return nil, problem(http.StatusRequestTimeout, "too_slow", "the body did not arrive in time")
+	case err != nil:
+		return nil, bad("bad_body", "the body did not arrive as a whole")
+	case len(bytes.TrimSpace(body)) == 0 && r.optional:
+		return nil, nil
 	}
-	if p.Status == http.StatusServiceUnavailable {
-		s.log.Error("answering an administrator", "path", r.URL.Path, "error", err)
-		w.Header().Set("Retry-After", "1")
+	kind := r.types[0]
+	if given := request.Header.Get("Content-Type"); given != "" {
+		if kind, _, err = mime.ParseMediaType(given); err != nil || !slices.Contains(r.types, yamlNames(kind)) {
+			return nil, problem(http.StatusUnsupportedMediaType, "content_type", "the body must be %s (Content-Type)", strings.Join(r.types, " or "))
+		}
 	}
-	p.Title = http.StatusText(p.Status)
-	write(w, p.Status, "application/problem+json", p)
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, bad("body_missing", "this call needs a body, as %s", r.types[0])
+	}
+	if !utf8.Valid(body) {
+		return nil, bad("bad_body", "the body is not UTF-8")
+	}
+	if kind == typeJSON {
+		return checkJSON(body)
+	}
+	return body, nil
+}
+
+// yamlNames is application/yaml for what it was called before RFC 9512.
+func yamlNames(kind string) string {
+	if slices.Contains([]string{"text/yaml", "text/x-yaml", "application/x-yaml"}, kind) {
+		return typeYAML
+	}
+	return kind
+}
+
+// checkJSON says where a body is not JSON. What it returns is JSON that YAML reads the same.
+func checkJSON(body []byte) ([]byte, error) {
+	var v json.RawMessage
+	err := json.Unmarshal(body, &v)
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		line := 1 + bytes.Count(body[:min(int(syntax.Offset), len(body))], []byte("\n"))
+		p := problem(http.StatusBadRequest, "bad_json", "the body is not JSON: line %d: %s", line, syntax)
+		p.Errors = []FieldError{{Message: syntax.Error(), Line: line}}
+		return nil, p
+	case err != nil:
+		return nil, bad("bad_json", "the body is not JSON: %s", err)
+	}
+	return joinSurrogates(body), nil
+}
+
+// refuse answers with a problem.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := s.problemOf(r.Context(), err)
+	for name, values := range p.header {
+		w.Header()[name] = values
+	}
+	write(w, p.Status, p.ContentType(""), p)
 }
 
 func write(w http.ResponseWriter, status int, kind string, v any) {
@@ -154,7 +193,6 @@ func write(w http.ResponseWriter, status int, kind string, v any) {
 		status = http.StatusInternalServerError
 	}
 	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // the client is gone, and sees that itself
 }

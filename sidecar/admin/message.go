@@ -1,121 +1,183 @@
 package admin
 
 import (
-	"cmp"
 	"encoding/json"
-	"slices"
 	"time"
-
-	"github.com/tollgate/tollgate/internal/wire"
-	"github.com/tollgate/tollgate/sidecar/ledger"
 )
 
-// Limits is the state of counters at one moment, sorted by subscription, limit and key.
-type Limits struct {
-	Now      time.Time `json:"now"` // by the sidecar's clock
-	Counters []Counter `json:"counters"`
-	// Cut says that there are more, which are not shown.
-	Cut bool `json:"cut,omitempty"`
+// Object is the organization, an API, an operation, a product, a group or a developer.
+type Object struct {
+	Kind string `json:"kind" enum:"organization,api,operation,product,group,developer" doc:"What it is."`
+	Name string `json:"name" doc:"Its name; a developer's e-mail address; empty of the organization."`
+	// API is the API that an operation is of; its source, revision and times are the API's.
+	API      string          `json:"api,omitempty" doc:"The API that an operation is of. Source, revision and times are the API's."`
+	Spec     json.RawMessage `json:"spec" doc:"The object, as in a catalog file."`
+	Source   string          `json:"source" doc:"What manages it: empty, the API; file:NAME, the catalog file NAME."`
+	Revision uint64          `json:"revision" doc:"Moves with each change, from 1; the ETag."`
+	Created  time.Time       `json:"created"`
+	Updated  time.Time       `json:"updated"`
 }
 
-// Counter is what one limit's counter holds.
-type Counter struct {
-	ID               int64  `json:"id"`
-	Subscription     uint32 `json:"subscription,omitempty"` // 0: nobody's
-	SubscriptionName string `json:"subscription_name,omitempty"`
-	wire.Limit
-	// Period is the number of a quota's period, from 0.
-	Period int64 `json:"period,omitempty"`
-	// Used is spent, Leased may be spent by workers, Left is what is neither of Amount and
-	// Raised; below 0 when overdrawn.
-	Used   int64 `json:"used"`
-	Leased int64 `json:"leased"`
-	Left   int64 `json:"left"`
-	Raised int64 `json:"raised,omitempty"` // for this period, beside the amount
-	// Reset is when more will be left; absent where nothing is used, and where never.
-	Reset *time.Time `json:"reset,omitempty"`
+// List is one page of a list. Next asks for the one after it as ?after=, and is empty when
+// there is none.
+type List[Item any] struct {
+	Items []Item `json:"items" nullable:"false"`
+	Next  string `json:"next,omitempty" doc:"Where the next page begins, for ?after=. Absent on the last page."`
 }
 
-// Adjustments are changes by administrators.
-type Adjustments struct {
-	Adjustments []Adjustment `json:"adjustments"`
-	Cut         bool         `json:"cut,omitempty"`
+// Subscription is a developer's right to use something, without its keys.
+type Subscription struct {
+	Kind string `json:"kind" enum:"subscription"`
+	ID   uint32 `json:"id" doc:"Never given to another subscription."`
+	Name string `json:"name"`
+	// Spec is the subscription as in a catalog file, without keys. Its state is the stored
+	// one, which is never expired by the clock.
+	Spec SubscriptionSpec `json:"spec" doc:"The subscription, as in a catalog file, without its keys."`
+	// State is the one that counts now: expired when it was active until its expiry.
+	State    string `json:"state" enum:"submitted,active,suspended,rejected,cancelled,expired" doc:"Its state now."`
+	Source   string `json:"source" doc:"What manages it: empty, the API; file:NAME, the catalog file NAME."`
+	Revision uint64 `json:"revision" doc:"Moves with each change, from 1; the ETag."`
+	// Created is when it began: the start of its quotas' periods.
+	Created   time.Time `json:"created"`
+	Updated   time.Time `json:"updated"`
+	Note      string    `json:"note,omitempty" doc:"Why it was rejected, suspended or cancelled."`
+	KeysShown bool      `json:"keys_shown" doc:"Whether its keys were made and shown."`
+	Keys      []Key     `json:"keys" nullable:"false" doc:"Its keys, of which nothing can be read."`
 }
 
-// Adjustment is a change of one counter, as audited.
-type Adjustment struct {
-	Time             time.Time `json:"time"`
-	Actor            string    `json:"actor"`  // "alice (uid 1000)"
-	Action           string    `json:"action"` // limit.reset or limit.raise
-	Counter          int64     `json:"counter"`
-	Subscription     uint32    `json:"subscription,omitempty"` // 0: nobody's
-	SubscriptionName string    `json:"subscription_name,omitempty"`
-	Units            int64     `json:"units,omitempty"` // of a raise
-	// Before and After are what the counter held.
-	Before ledger.State `json:"before"`
-	After  ledger.State `json:"after"`
+// SubscriptionSpec is a subscription as in a catalog file, without its keys. Exactly one of
+// Product, API and AllAPIs is set.
+type SubscriptionSpec struct {
+	Name       string            `json:"name"`
+	Developer  string            `json:"developer" doc:"E-mail address of the developer it belongs to."`
+	Product    string            `json:"product,omitempty" doc:"Name of the product that it opens."`
+	API        string            `json:"api,omitempty" doc:"Name of the API that it opens."`
+	AllAPIs    bool              `json:"all_apis,omitempty" doc:"Opens every API."`
+	State      string            `json:"state" enum:"submitted,active,suspended,rejected,cancelled,expired"`
+	ExpiresAt  *time.Time        `json:"expires_at,omitempty" doc:"When its keys stop working. Absent: never."`
+	Attributes map[string]string `json:"attributes,omitempty" doc:"Texts that policies can read."`
 }
 
-// Events are limits that reached a part of their amount.
-type Events struct {
-	Events []Event `json:"events"`
-	Cut    bool    `json:"cut,omitempty"`
+// Key says that there is a key, and nothing of it.
+type Key struct {
+	Slot    string     `json:"slot" enum:"primary,secondary"`
+	Source  string     `json:"source" doc:"What manages it, as of a subscription."`
+	Created time.Time  `json:"created"`
+	Used    *time.Time `json:"used,omitempty" doc:"When a call last came with it, about. Absent: never."`
+	Expires *time.Time `json:"expires_at,omitempty" doc:"When it stops working, of a key that was replaced with a grace. Absent: with its subscription."`
 }
 
-// Event is made once per window and percentage.
-type Event struct {
-	Time             time.Time `json:"time"`
-	Counter          int64     `json:"counter"`
-	Subscription     uint32    `json:"subscription,omitempty"`
-	SubscriptionName string    `json:"subscription_name,omitempty"`
-	wire.Limit
-	Percent int   `json:"percent"`
-	Used    int64 `json:"used"`
+// NewSubscription asks for a subscription: exactly one of Product, API and AllAPIs is set.
+type NewSubscription struct {
+	Name       string            `json:"name,omitempty" doc:"Unique among subscriptions. Made of the developer and the product or API unless given."`
+	Developer  string            `json:"developer" doc:"E-mail address of the developer it belongs to."`
+	Product    string            `json:"product,omitempty" doc:"Name of the product that it opens."`
+	API        string            `json:"api,omitempty" doc:"Name of the API that it opens."`
+	AllAPIs    bool              `json:"all_apis,omitempty" doc:"Opens every API."`
+	ExpiresAt  *time.Time        `json:"expires_at,omitempty" doc:"When its keys stop working. Never unless given."`
+	Attributes map[string]string `json:"attributes,omitempty" doc:"Texts that policies can read."`
 }
 
-// Reset asks for the counters of a subscription to be as if nothing was used: of one limit,
-// or all.
-type Reset struct {
-	Subscription string `json:"subscription"` // name or id
-	Limit        string `json:"limit,omitempty"`
-	Key          string `json:"key,omitempty"`
+// SubscriptionChange changes what is given, and leaves the rest.
+type SubscriptionChange struct {
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"When its keys stop working."`
+	NoExpiry  bool       `json:"no_expiry,omitempty" doc:"Its keys never stop working. Not together with expires_at."`
+	// Attributes replace all that there are; nil leaves them.
+	Attributes map[string]string `json:"attributes,omitzero" doc:"Replace all attributes."`
 }
 
-// Raise adds units to a quota of a subscription, for its current period.
-type Raise struct {
-	Subscription string `json:"subscription"` // name or id
-	Limit        string `json:"limit"`
-	Key          string `json:"key,omitempty"` // needed where several have the name
-	Units        int64  `json:"units"`         // at least 1
+// Act is what may be said with approve, reject, suspend, resume and cancel.
+type Act struct {
+	Note string `json:"note,omitempty" maxLength:"1024" doc:"Why."`
 }
 
-// adjusted are at most maxRecords of done, for people.
-func adjusted(done []ledger.Adjustment, names map[uint32]string) Adjustments {
-	reply := Adjustments{Adjustments: []Adjustment{}, Cut: len(done) > maxRecords}
-	for _, a := range done[:min(len(done), maxRecords)] {
-		one := Adjustment{Time: a.Time.UTC(), Actor: a.Actor, Action: a.Action, Counter: a.Counter, Subscription: a.Subscription,
-			SubscriptionName: names[a.Subscription], Units: a.Units}
-		// The ledger's own JSON. A member that another release wrote otherwise stays empty.
-		_ = json.Unmarshal([]byte(a.Before), &one.Before)
-		_ = json.Unmarshal([]byte(a.After), &one.After)
-		reply.Adjustments = append(reply.Adjustments, one)
-	}
-	return reply
+// Issued are a subscription's new keys in clear, shown once. A slot that has a key already
+// keeps it, which is not shown.
+type Issued struct {
+	Primary   string `json:"primary_key,omitempty" doc:"The primary key. It cannot be read again. Absent: there was one already."`
+	Secondary string `json:"secondary_key,omitempty" doc:"The secondary key. It cannot be read again. Absent: there was one already."`
 }
 
-// counters are for people: sorted, and with names.
-func counters(found []ledger.Counter, names map[uint32]string) []Counter {
-	list := make([]Counter, 0, len(found))
-	for _, c := range found {
-		one := Counter{ID: c.ID, Subscription: c.Subscription, SubscriptionName: names[c.Subscription], Limit: c.Limit, Period: c.Period,
-			Used: c.Used, Leased: c.Leased, Left: c.Left, Raised: c.Raised}
-		if !c.Reset.IsZero() {
-			one.Reset = new(c.Reset.UTC())
-		}
-		list = append(list, one)
-	}
-	slices.SortFunc(list, func(a, b Counter) int {
-		return cmp.Or(cmp.Compare(a.Subscription, b.Subscription), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Key, b.Key), cmp.Compare(a.ID, b.ID))
-	})
-	return list
+// Regenerate asks for another key in a slot.
+type Regenerate struct {
+	Value string `json:"value,omitempty" doc:"The new key, at least 32 characters. Made at random unless given."`
+	Grace string `json:"grace,omitempty" doc:"How long the old key works on, like 24h or 7d. Not at all unless given."`
+}
+
+// IssuedKey is a new key in clear, shown once.
+type IssuedKey struct {
+	Slot string `json:"slot" enum:"primary,secondary"`
+	Key  string `json:"key" doc:"The new key. It cannot be read again."`
+}
+
+// NewToken asks for a token of this API.
+type NewToken struct {
+	Name    string     `json:"name" doc:"Unique among tokens that were not revoked."`
+	Role    string     `json:"role" enum:"administrator,publisher,auditor,reader"`
+	Expires *time.Time `json:"expires_at,omitempty" doc:"When it stops working. Never unless given."`
+}
+
+// Token says that there is a token, and nothing of it.
+type Token struct {
+	Name    string     `json:"name"`
+	Role    string     `json:"role" enum:"administrator,publisher,auditor,reader"`
+	Created time.Time  `json:"created"`
+	Expires *time.Time `json:"expires_at,omitempty" doc:"When it stops working. Absent: never."`
+	Used    *time.Time `json:"used,omitempty" doc:"When a call last came with it, about. Absent: never."`
+}
+
+// IssuedToken is a new token in clear, shown once.
+type IssuedToken struct {
+	Token
+	Clear string `json:"token" doc:"The token. It cannot be read again."`
+}
+
+// AuditEntry is one change that was made.
+type AuditEntry struct {
+	ID     int64           `json:"id" doc:"From 1, without a gap."`
+	Time   time.Time       `json:"time"`
+	Actor  string          `json:"actor" doc:"Who: token:NAME, NAME (uid N), file:NAME."`
+	Origin string          `json:"origin" doc:"From where: an address, socket, file."`
+	Action string          `json:"action" doc:"Kind and verb: subscription.approve."`
+	Kind   string          `json:"kind"`
+	Name   string          `json:"name"`
+	Before json.RawMessage `json:"before,omitempty" doc:"What it was, without secrets. Absent: there was nothing."`
+	After  json.RawMessage `json:"after,omitempty" doc:"What it is, without secrets. Absent: there is nothing any more."`
+	Hash   string          `json:"hash" doc:"SHA-256 over the hash before and this entry, in hexadecimal."`
+}
+
+// AuditReport says whether the audit is whole.
+type AuditReport struct {
+	Head   string      `json:"head" doc:"ID:HASH of the last entry. Note it elsewhere: ?expect= asks whether it is there still."`
+	Rows   int64       `json:"rows" doc:"How many entries were read."`
+	Broken *AuditBreak `json:"broken,omitempty" doc:"The first entry that is not as it was written. Absent: all are."`
+}
+
+// AuditBreak is where the audit is not as it was written.
+type AuditBreak struct {
+	ID  int64  `json:"id"`
+	Why string `json:"why"`
+}
+
+// Plan is what applying a catalog file changes.
+type Plan struct {
+	DryRun  bool            `json:"dry_run,omitempty" doc:"Nothing was changed."`
+	Changes []PlannedChange `json:"changes" nullable:"false"`
+	Kept    []Kept          `json:"kept" nullable:"false" doc:"What another source manages, and stays as it is in the store."`
+}
+
+// PlannedChange is the change of one object, subscription or key.
+type PlannedChange struct {
+	Action string          `json:"action" enum:"create,update,delete,adopt" doc:"adopt: only what manages it changes."`
+	Kind   string          `json:"kind"`
+	Name   string          `json:"name"`
+	Before json.RawMessage `json:"before,omitempty"`
+	After  json.RawMessage `json:"after,omitempty"`
+}
+
+// Kept is what another source manages.
+type Kept struct {
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`
+	Source string `json:"source"`
 }

@@ -2,93 +2,212 @@ package admin
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/tollgate/tollgate/internal/catalog"
-	"github.com/tollgate/tollgate/sidecar/ledger"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
 
-// filter finds what is asked about: a subscription by its name or id, all for "". It asks
-// for one more than most, which shows whether there are more.
-func (s *Server) filter(ctx context.Context, subscription string, most int) (ledger.Filter, map[uint32]string, error) {
-	all, err := s.store.Subscriptions(ctx)
+// OfSubscription is in the path of one subscription.
+type OfSubscription struct {
+	Subscription string `path:"subscription" maxLength:"512" doc:"The subscription's name or id."`
+}
+
+type (
+	subscriptionsInput struct {
+		Paging
+		Developer string `query:"developer" maxLength:"512" doc:"Only this developer's."`
+		Product   string `query:"product" maxLength:"512" doc:"Only those to this product."`
+		API       string `query:"api" maxLength:"512" doc:"Only those to this API itself."`
+		State     string `query:"state" enum:"submitted,active,suspended,rejected,cancelled,expired" doc:"Only those in this state now."`
+	}
+	newSubscriptionInput struct {
+		Idempotent
+		Body NewSubscription
+	}
+	changedSubscriptionInput struct {
+		OfSubscription
+		Matching
+		Body SubscriptionChange
+	}
+	actInput struct {
+		OfSubscription
+		Matching
+		Body *Act
+	}
+	removedSubscriptionInput struct {
+		OfSubscription
+		Matching
+	}
+	subscriptionOutput struct {
+		Status   int
+		ETag     string `header:"ETag"`
+		Location string `header:"Location"`
+		Body     Subscription
+	}
+	subscriptionList struct{ Body List[Subscription] }
+)
+
+// acts are what can be done to a subscription's state, by the last segment of the path.
+var acts = []struct {
+	name    string
+	action  store.Action
+	summary string
+}{
+	{"approve", store.Approve, "Approve a submitted subscription"},
+	{"reject", store.Reject, "Reject a submitted subscription, for good"},
+	{"suspend", store.Suspend, "Suspend an active subscription"},
+	{"resume", store.Resume, "Resume a suspended subscription"},
+	{"cancel", store.Cancel, "Cancel a subscription, for good"},
+}
+
+func (s *Server) subscriptionRoutes(rs *routes) {
+	const all, one = "/v1/subscriptions", "/v1/subscriptions/{subscription}"
+	tags := []string{"subscriptions"}
+	add(rs, Route{Method: http.MethodGet, Path: all, Right: RightRead}, huma.Operation{Summary: "List subscriptions", Tags: tags}, s.listSubscriptions)
+	add(rs, Route{Method: http.MethodPost, Path: all, Right: RightWrite, types: []string{typeJSON}, creates: true},
+		huma.Operation{Summary: "Create a subscription, without keys", Tags: tags, DefaultStatus: http.StatusCreated}, s.createSubscription)
+	add(rs, Route{Method: http.MethodGet, Path: one, Right: RightRead}, huma.Operation{Summary: "Read a subscription", Tags: tags},
+		func(ctx context.Context, in *OfSubscription) (*subscriptionOutput, error) {
+			sub, err := s.store.FindSubscription(ctx, in.Subscription)
+			return s.subscriptionReply(ctx, in.Subscription, sub, err)
+		})
+	add(rs, Route{Method: http.MethodPatch, Path: one, Right: RightWrite, types: []string{typeJSON}},
+		huma.Operation{Summary: "Change a subscription's expiry or attributes", Tags: tags}, s.changeSubscription)
+	add(rs, Route{Method: http.MethodDelete, Path: one, Right: RightWrite}, huma.Operation{Summary: "Delete a subscription and its keys", Tags: tags},
+		func(ctx context.Context, in *removedSubscriptionInput) (*struct{}, error) {
+			w, err := in.write(ctx)
+			if err == nil {
+				err = s.aboutSubscription(ctx, in.Subscription, s.store.DeleteSubscription(ctx, in.Subscription, w))
+			}
+			return nil, err
+		})
+	for _, a := range acts {
+		add(rs, Route{Method: http.MethodPost, Path: one + "/" + a.name, Right: RightWrite, types: []string{typeJSON}, optional: true},
+			huma.Operation{Summary: a.summary, Tags: tags},
+			func(ctx context.Context, in *actInput) (*subscriptionOutput, error) {
+				w, err := in.write(ctx)
+				if err != nil {
+					return nil, err
+				}
+				note := ""
+				if in.Body != nil {
+					note = in.Body.Note
+				}
+				sub, err := s.store.Act(ctx, in.Subscription, a.action, note, w)
+				return s.subscriptionReply(ctx, in.Subscription, sub, err)
+			})
+	}
+}
+
+// write is a change under the condition that the caller gave.
+func (m *Matching) write(ctx context.Context) (store.Write, error) {
+	revision, err := m.revision()
+	w := written(ctx)
+	w.Match, w.TakeOver = revision, m.TakeOver
+	return w, err
+}
+
+func (s *Server) listSubscriptions(ctx context.Context, in *subscriptionsInput) (*subscriptionList, error) {
+	found, err := s.store.ListSubscriptions(ctx, store.SubscriptionQuery{
+		Developer: in.Developer, Product: in.Product, API: in.API, State: in.State, After: in.After, Limit: in.Limit + 1,
+	})
 	if err != nil {
-		return ledger.Filter{}, nil, err
+		return nil, err
 	}
-	names := make(map[uint32]string, len(all))
-	for i := range all {
-		names[all[i].ID] = all[i].Name
+	at := func(sub *store.Subscription) string { return sub.Name }
+	l := page(found, in.Limit, at, s.shownSubscription)
+	if len(found) == maxPage && in.Limit == maxPage { // the store gives no more: there may be
+		l.Next = at(&found[maxPage-1])
 	}
-	f := ledger.Filter{All: subscription == "", Max: most + 1}
-	if f.All {
-		return f, names, nil
+	return &subscriptionList{l}, nil
+}
+
+func (s *Server) createSubscription(ctx context.Context, in *newSubscriptionInput) (*subscriptionOutput, error) {
+	b := in.Body
+	sub, err := s.store.CreateSubscription(ctx, catalog.Subscription{
+		Name: b.Name, Developer: b.Developer, Product: b.Product, API: b.API, AllAPIs: b.AllAPIs, ExpiresAt: b.ExpiresAt, Attributes: b.Attributes,
+	}, written(ctx))
+	if errors.Is(err, store.ErrExists) {
+		return nil, problem(http.StatusConflict, "exists", "there is a subscription %q already", b.Name)
 	}
-	for id, name := range names {
-		if name == subscription {
-			f.Subscription = id
-			return f, names, nil
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.subscriptionReply(ctx, b.Name, sub, nil)
+	out.Status, out.Location = http.StatusCreated, Path("subscriptions", sub.Name)
+	return out, err
+}
+
+func (s *Server) changeSubscription(ctx context.Context, in *changedSubscriptionInput) (*subscriptionOutput, error) {
+	w, err := in.write(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if in.Body.NoExpiry && in.Body.ExpiresAt != nil {
+		return nil, invalidField("no_expiry", "does not go together with expires_at")
+	}
+	sub, err := s.store.ChangeSubscription(ctx, in.Subscription, store.SubscriptionChange{
+		Expires: in.Body.ExpiresAt, NoExpiry: in.Body.NoExpiry, Attributes: in.Body.Attributes,
+	}, w)
+	return s.subscriptionReply(ctx, in.Subscription, sub, err)
+}
+
+// subscriptionReply answers with a subscription that was named so.
+func (s *Server) subscriptionReply(ctx context.Context, name string, sub store.Subscription, err error) (*subscriptionOutput, error) {
+	if err != nil {
+		return nil, s.aboutSubscription(ctx, name, err)
+	}
+	return &subscriptionOutput{Status: http.StatusOK, ETag: etag(uint64(sub.Revision)), Body: s.shownSubscription(&sub)}, nil
+}
+
+// aboutSubscription says more of an error that says that a subscription is not there.
+func (s *Server) aboutSubscription(ctx context.Context, name string, err error) error {
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return s.unknownSubscription(ctx, "not_found", name)
+}
+
+func (s *Server) unknownSubscription(ctx context.Context, code, name string) error {
+	found, err := s.store.ListSubscriptions(ctx, store.SubscriptionQuery{Limit: catalog.MaxSuggestCandidates})
+	if err != nil {
+		return err
+	}
+	names := make([]string, len(found))
+	for i := range found {
+		names[i] = found[i].Name
+	}
+	return missing(code, "subscription", name, names)
+}
+
+// shownSubscription is a subscription as this API shows it.
+func (s *Server) shownSubscription(sub *store.Subscription) Subscription {
+	c := sub.Catalog()
+	shown := Subscription{
+		Kind: "subscription", ID: sub.ID, Name: sub.Name, State: store.StateName(sub.StateAt(s.now())), Source: sub.Source, Revision: uint64(sub.Revision),
+		Created: sub.Started.UTC(), Updated: sub.Updated.UTC(), Note: sub.Note, KeysShown: sub.Shown, Keys: []Key{},
+		Spec: SubscriptionSpec{Name: c.Name, Developer: c.Developer, Product: c.Product, API: c.API, AllAPIs: c.AllAPIs,
+			State: c.State, ExpiresAt: c.ExpiresAt, Attributes: c.Attributes},
+	}
+	for _, k := range sub.Keys {
+		one := Key{Slot: slotName(k.Slot), Source: k.Source, Created: k.Created.UTC(), Used: moment(k.Used)}
+		if k.Expires != 0 {
+			one.Expires = moment(time.Unix(int64(k.Expires), 0))
 		}
+		shown.Keys = append(shown.Keys, one)
 	}
-	if id, err := strconv.ParseUint(subscription, 10, 32); err == nil {
-		f.Subscription = uint32(id)
-		if _, known := names[f.Subscription]; known || s.counted(ctx, f.Subscription) {
-			return f, names, nil
-		}
-	}
-	return f, nil, &Problem{Status: http.StatusNotFound, Code: "subscription_unknown", Detail: unknown(subscription, all)}
+	return shown
 }
 
-// counted says whether a subscription that is none of the catalog's has counters still: it
-// was removed. Id 0 has those that are of no subscription.
-func (s *Server) counted(ctx context.Context, id uint32) bool {
-	found, err := s.ledger.Counters(ctx, ledger.Filter{Subscription: id, Max: 1})
-	return err == nil && len(found) > 0
-}
-
-func unknown(name string, all []store.Subscription) string {
-	const most = 60 // characters of it to repeat
-	text := fmt.Sprintf("there is no subscription %q", name[:min(len(name), most)])
-	if near := similar(name, all); len(near) > 0 {
-		return text + "; did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return text
-}
-
-// similar are up to three quoted names that name may have been meant to be: those that hold
-// it, or that few letters make of it.
-func similar(name string, all []store.Subscription) []string {
-	const most = 3
-	if len(name) > catalog.MaxSuggestLength {
+// moment is a time, or nil for none.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
 		return nil
 	}
-	type candidate struct {
-		name  string
-		wrong int
-	}
-	var near []candidate
-	for i := range all[:min(len(all), catalog.MaxSuggestCandidates)] {
-		wrong, few := catalog.Misspelt(name, all[i].Name)
-		if holds(all[i].Name, name) && (!few || wrong > 1) {
-			wrong, few = 1, true
-		}
-		if few {
-			near = append(near, candidate{all[i].Name, wrong})
-		}
-	}
-	slices.SortStableFunc(near, func(a, b candidate) int { return a.wrong - b.wrong })
-	var quoted []string
-	for _, c := range near[:min(len(near), most)] {
-		quoted = append(quoted, strconv.Quote(c.name))
-	}
-	return quoted
-}
-
-// holds says whether name is part of other, whatever their case.
-func holds(other, name string) bool {
-	return len(name) > 1 && len(other) <= catalog.MaxSuggestLength && strings.Contains(strings.ToLower(other), strings.ToLower(name))
+	return new(t.UTC())
 }

@@ -1,8 +1,6 @@
 package admin
 
 import (
-	_ "github.com/danielgtaylor/huma/v2"
-	_ "github.com/danielgtaylor/huma/v2/adapters/humago"
 	_ "github.com/danielgtaylor/huma/v2/humatest"
 	_ "github.com/getkin/kin-openapi/openapi2"
 	_ "github.com/getkin/kin-openapi/openapi2conv"

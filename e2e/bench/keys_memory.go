@@ -1,0 +1,3 @@
+package main
+
+func linearMemories(pid int) ([]int64, error) { return nil, nil }

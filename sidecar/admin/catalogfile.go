@@ -1,0 +1,188 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/negotiation"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tollgate/tollgate/internal/catalog"
+	"github.com/tollgate/tollgate/sidecar/store"
+)
+
+type (
+	applyInput struct {
+		Source    string `query:"source" required:"true" maxLength:"128" doc:"The file's name, without folders: what it declares is managed by it."`
+		Conflicts string `query:"conflicts" enum:"refuse,keep,take_over" default:"refuse" doc:"What becomes of what another source manages and the file declares otherwise: refuse changes nothing at all, keep leaves it, take_over changes it."`
+		DryRun    bool   `query:"dry_run" doc:"Change nothing, and say what would."`
+		RawBody   []byte
+	}
+	planOutput  struct{ Body Plan }
+	exportInput struct {
+		Accept string `header:"Accept" doc:"application/json or application/yaml."`
+	}
+	exportOutput struct {
+		ContentType string `header:"Content-Type"`
+		Body        []byte
+	}
+)
+
+func (s *Server) catalogRoutes(rs *routes) {
+	tags := []string{"catalog"}
+	file := &huma.Schema{Type: huma.TypeObject, Description: "A catalog file, or a part of one."}
+	add(rs, Route{Method: http.MethodPost, Path: "/v1/catalog/apply", Right: RightWrite, types: []string{typeYAML, typeJSON}, most: maxFile, work: longWork},
+		huma.Operation{Summary: "Apply a catalog file", Tags: tags, RequestBody: bodyOf(file, typeYAML, typeJSON)}, s.applyCatalog)
+	add(rs, Route{Method: http.MethodGet, Path: "/v1/catalog", Right: RightRead, work: longWork},
+		huma.Operation{Summary: "Export everything as a catalog file", Tags: tags, Responses: map[string]*huma.Response{"200": {
+			Description: "A catalog file. Keys stand in it as digests, for those who may write.",
+			Content:     map[string]*huma.MediaType{typeJSON: {Schema: file}, typeYAML: {Schema: file}},
+		}}}, s.exportCatalog)
+}
+
+func (s *Server) applyCatalog(ctx context.Context, in *applyInput) (*planOutput, error) {
+	if in.Source != filepath.Base(in.Source) || strings.ContainsAny(in.Source, `/\`) || in.Source == "." || in.Source == ".." || strings.ContainsFunc(in.Source, isControl) {
+		return nil, invalidField("query.source", "must be the name of a file, without folders")
+	}
+	known := &knownNames{Server: s, ctx: ctx}
+	options := s.catalog
+	options.Partial, options.Known = true, known.known
+	c, mistakes := catalog.Parse(in.Source, in.RawBody, options)
+	switch {
+	case known.err != nil:
+		return nil, known.err
+	case len(mistakes) > 0:
+		return nil, invalid(fieldErrors(mistakes, true))
+	}
+	if mistakes := keysElsewhere(c); len(mistakes) > 0 {
+		return nil, invalid(mistakes)
+	}
+	w := written(ctx)
+	w.Source = store.FileSource(in.Source)
+	plan, err := s.store.Apply(ctx, store.Application{Catalog: c, Conflicts: store.Conflicts(in.Conflicts), DryRun: in.DryRun, Write: w})
+	if err != nil {
+		return nil, inTheWay(plan, err)
+	}
+	return &planOutput{shownPlan(plan, in.DryRun)}, nil
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// knownNames are the names that the store has, for a file that declares only a part.
+type knownNames struct {
+	*Server
+	ctx context.Context
+	err error // the store could not be read
+}
+
+func (k *knownNames) known(kind, name string) bool {
+	if k.err != nil || !plain(name) {
+		return false
+	}
+	_, err := k.store.Object(k.ctx, store.Kind(kind), name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		k.err = err
+	}
+	return err == nil
+}
+
+// keysElsewhere are the keys of subscriptions that are in places of the sidecar's machine:
+// who applies a file over the API says their digests.
+func keysElsewhere(c *catalog.Catalog) (mistakes []FieldError) {
+	for i, sub := range c.Subscriptions {
+		for _, key := range []struct {
+			field  string
+			secret *catalog.Secret
+		}{{"primary_key", sub.PrimaryKey}, {"secondary_key", sub.SecondaryKey}} {
+			if key.secret != nil && key.secret.SHA256 == "" {
+				mistakes = append(mistakes, FieldError{Field: fmt.Sprintf("subscriptions[%d].%s", i, key.field),
+					Message: "must be {sha256: DIGEST} here, which `tollgate apply` makes of env and file"})
+			}
+		}
+	}
+	return mistakes
+}
+
+// inTheWay is the problem that others manage what a file declares, with all of them.
+func inTheWay(plan store.Plan, err error) error {
+	var managed *store.ManagedError
+	if !errors.As(err, &managed) || len(plan.Kept) == 0 {
+		return err
+	}
+	p := problem(http.StatusConflict, "managed_elsewhere", "%s", &plan.Kept[0])
+	if more := len(plan.Kept) - 1; more > 0 {
+		p.Detail += fmt.Sprintf(" (and %d more, see errors)", more)
+	}
+	for i := range plan.Kept {
+		k := &plan.Kept[i]
+		p.Errors = append(p.Errors, FieldError{Field: strings.TrimSpace(k.Kind + " " + k.Name), Message: k.Error()})
+	}
+	return p
+}
+
+func shownPlan(p store.Plan, dry bool) Plan {
+	shown := Plan{DryRun: dry, Changes: []PlannedChange{}, Kept: []Kept{}}
+	for _, c := range p.Changes {
+		shown.Changes = append(shown.Changes, PlannedChange{Action: c.Action, Kind: c.Kind, Name: c.Name,
+			Before: document(string(c.Before)), After: document(string(c.After))})
+	}
+	for _, k := range p.Kept {
+		shown.Kept = append(shown.Kept, Kept{Kind: k.Kind, Name: k.Name, Source: k.Source})
+	}
+	return shown
+}
+
+// exportCatalog writes everything as a catalog file. The digests of keys are for those who
+// could apply it again: a key that somebody chose may be guessed from its digest.
+func (s *Server) exportCatalog(ctx context.Context, in *exportInput) (*exportOutput, error) {
+	c, err := s.store.Export(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !May(calledBy(ctx).role, RightWrite) {
+		for i := range c.Subscriptions {
+			c.Subscriptions[i].PrimaryKey, c.Subscriptions[i].SecondaryKey = nil, nil
+		}
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("exporting the catalog: %w", err)
+	}
+	if negotiation.SelectQValue(in.Accept, []string{typeJSON, typeYAML}) != typeYAML {
+		return &exportOutput{typeJSON, append(text, '\n')}, nil
+	}
+	if text, err = asYAML(text); err != nil {
+		return nil, fmt.Errorf("exporting the catalog: %w", err)
+	}
+	return &exportOutput{typeYAML, text}, nil
+}
+
+// asYAML writes JSON as people write YAML, its fields in the same order.
+func asYAML(text []byte) ([]byte, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return nil, err
+	}
+	plainStyle(&document)
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	if err := errors.Join(e.Encode(&document), e.Close()); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func plainStyle(n *yaml.Node) {
+	n.Style = 0
+	for _, child := range n.Content {
+		plainStyle(child)
+	}
+}
