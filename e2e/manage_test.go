@@ -73,12 +73,12 @@ func TestEveryChangeIsObeyedEverywhereWithinASecond(t *testing.T) {
 		everywhere(t, both, primary, step.what, step.status)
 	}
 
-	next := second.Tollgate("key", "regenerate", "ada", "primary", "-o", "name")
+	next := second.Tollgate("key", "regenerate", "ada", "--slot", "primary")
 	everywhere(t, both, primary, "the old key is refused", http.StatusUnauthorized)
 	everywhere(t, both, next, "the new key passes", http.StatusOK)
 	everywhere(t, both, secondary, "the other slot is as it was", http.StatusOK)
 
-	second.Tollgate("key", "revoke", "ada", "secondary")
+	second.Tollgate("key", "revoke", "ada", "--slot", "secondary")
 	everywhere(t, both, secondary, "a revoked key is refused", http.StatusUnauthorized)
 
 	second.Tollgate("subscription", "cancel", "ada")
@@ -115,7 +115,7 @@ func TestAnExpiryHoldsToTheSecond(t *testing.T) {
 func TestARotatedKeyWorksForItsGrace(t *testing.T) {
 	g := harness.Start(t, harness.Options{})
 	old, _ := subscribed(g, "ada")
-	next := g.Tollgate("key", "rotate", "ada", "primary", "--grace", "4s", "-o", "name")
+	next := g.Tollgate("key", "rotate", "ada", "--grace", "4s")
 	end := time.Now().Add(5 * time.Second) // its expiry is in whole seconds
 	g.Eventually(time.Second, "the new key passes", func() bool { return answered(g, next, http.StatusOK) })
 	if !answered(g, old, http.StatusOK) {
@@ -154,7 +154,7 @@ func TestAKeyIsRegeneratedUnderLoad(t *testing.T) {
 		})
 	}
 	g.Eventually(10*time.Second, "there is load", func() bool { return calls.Load() > 100 })
-	next := g.Tollgate("key", "regenerate", "ada", "primary", "-o", "name")
+	next := g.Tollgate("key", "regenerate", "ada", "--slot", "primary")
 	g.Eventually(time.Second, "the old key is refused by every worker", func() bool { return answered(g, primary, http.StatusUnauthorized) })
 	g.Eventually(time.Second, "the new key passes", func() bool { return answered(g, next, http.StatusOK) })
 	seen := calls.Load()

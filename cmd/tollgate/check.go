@@ -23,7 +23,7 @@ compile and that their tests pass. It reads no secret and resolves no name.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			o, err := flags.options()
 			if err != nil {
-				return err
+				return misuse{err}
 			}
 			cat, err := readCatalog(args[0], o)
 			var broken *brokenCatalog
@@ -75,7 +75,7 @@ func schemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of a catalog, for editors",
-		Args:  cobra.NoArgs,
+		Args:  takes(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := c.OutOrStdout().Write(catalog.Schema)
 			return err

@@ -23,19 +23,24 @@ import (
 const defaultStore = ".tollgate/tollgate.db"
 
 func explainCommand() *cobra.Command {
-	var path, socket, output string
+	var conn connection
+	var path, output string
 	c := &cobra.Command{
 		Use:   "explain ID",
 		Short: "Say why a request was denied",
 		Long: `Says why a request was denied. ID is the response's x-request-id, or a decision's id from
 Envoy's access log. Denials are kept for seven days, at most 100,000 of them; a filter
-reports its own within a second or so. Where a limit denied, and the sidecar answers at
---admin, it also says what the limit's counter holds now.`,
+reports its own within a second or so. Where a limit denied, and the sidecar answers, it also
+says what the limit's counter holds now.`,
 		Example: "  tollgate explain 0b6e7d5e-3a0c-4f0e-9d3b-2f7c5c8b1a11",
 		Args:    file("the id of a request or a decision"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if output != "text" && output != "json" {
-				return fmt.Errorf("--output is text or json, not %q", output)
+				return misusef("--output is text or json, not %q", output)
+			}
+			client, err := conn.client(time.Second)
+			if err != nil {
+				return err
 			}
 			log, err := store.OpenLog(c.Context(), path)
 			if err != nil {
@@ -44,17 +49,18 @@ reports its own within a second or so. Where a limit denied, and the sidecar ans
 			defer log.Close()
 			found, err := log.Explain(c.Context(), args[0])
 			if errors.Is(err, store.ErrUnknown) {
-				return fmt.Errorf("%s: %w in %s", args[0], err, log)
+				return exit{exitNotFound, fmt.Errorf("%s: %w in %s", args[0], err, log)}
 			}
 			if err != nil {
 				return err
 			}
-			return printExplanations(c.OutOrStdout(), withCounters(c.Context(), admin.NewSocketClient(socket, time.Second), found), output)
+			return printExplanations(c.OutOrStdout(), withCounters(c.Context(), client, found), output)
 		},
 	}
 	c.Flags().StringVar(&path, "store", defaultStore, "the sidecar's store: a SQLite file or a postgres:// URL")
-	c.Flags().StringVar(&socket, "admin", defaultAdmin, "the sidecar's socket for administration, for the counters of limits")
 	c.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	complete(c, "output", "text", "json")
+	conn.registerAdmin(c.Flags())
 	return c
 }
 

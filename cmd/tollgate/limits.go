@@ -3,8 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -17,20 +15,14 @@ import (
 	"github.com/tollgate/tollgate/sidecar/admin"
 )
 
-const (
-	// defaultAdmin is where serve is administered and the tools look for it.
-	defaultAdmin = ".tollgate/admin-api.sock"
-	// adminTimeout bounds one call to a sidecar.
-	adminTimeout = 15 * time.Second
-	// recent is how many adjustments are shown below the counters.
-	recent = 10
-)
+// recent is how many adjustments are shown below the counters.
+const recent = 10
 
 // limitsOptions is what `tollgate limits` was asked for.
 type limitsOptions struct {
+	conn         connection
+	out          output
 	subscription string // empty: all
-	admin        string
-	output       string
 	reset        bool
 	raise        int64 // 0: no raise
 	limit, key   string
@@ -49,18 +41,11 @@ are on record, with who did it. The user that runs the sidecar may do this, and 
 		Example: `  tollgate limits alice
   tollgate limits alice --reset --limit minute
   tollgate limits alice --raise 50 --limit week`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return fmt.Errorf("%s takes at most one argument, a subscription (see %s --help)", c.CommandPath(), c.CommandPath())
-			}
-			return nil
-		},
+		Args:              takes("[SUBSCRIPTION]"),
+		ValidArgsFunction: completeArgument(&o.conn, "subscription", false),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.subscription = args[0]
-				if o.subscription == "" {
-					return errors.New("a subscription has a name or an id: this one is empty")
-				}
 			}
 			if err := o.check(c.Flags().Changed("raise")); err != nil {
 				return err
@@ -69,54 +54,56 @@ are on record, with who did it. The user that runs the sidecar may do this, and 
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.admin, "admin", defaultAdmin, "the sidecar's socket for administration")
-	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 	f.BoolVar(&o.reset, "reset", false, "forget what was used: of --limit, or of all limits of the subscription")
 	f.Int64Var(&o.raise, "raise", 0, "add this many units to the quota --limit, for its current period")
 	f.StringVar(&o.limit, "limit", "", "the name of a limit")
 	f.StringVar(&o.key, "key", "", "the key of a limit, where several have its name")
+	o.out.register(c, formatTable, formatJSON, formatYAML)
+	o.conn.registerAdmin(f)
 	return c
 }
 
 func (o *limitsOptions) check(raises bool) error {
+	if err := o.out.check(); err != nil {
+		return err
+	}
 	switch {
-	case o.output != "table" && o.output != "json":
-		return fmt.Errorf("--output is table or json, not %q", o.output)
 	case o.reset && raises:
-		return errors.New("--reset and --raise are two changes: do one after the other")
+		return misusef("--reset and --raise are two changes: do one after the other")
 	case (o.reset || raises) && o.subscription == "":
-		return errors.New("--reset and --raise are for one subscription: name it")
+		return misusef("--reset and --raise are for one subscription: name it")
 	case raises && o.raise < 1:
-		return fmt.Errorf("--raise is at least 1, not %d", o.raise)
+		return misusef("--raise is at least 1, not %d", o.raise)
 	case raises && o.limit == "":
-		return errors.New("--raise needs the name of a quota: --limit NAME")
+		return misusef("--raise needs the name of a quota: --limit NAME")
 	case !o.reset && !raises && (o.limit != "" || o.key != ""):
-		return errors.New("--limit and --key go with --reset or --raise")
+		return misusef("--limit and --key go with --reset or --raise")
 	}
 	return nil
 }
 
 // run changes what is to be changed, and shows what there is then.
 func (o *limitsOptions) run(ctx context.Context, w io.Writer) error {
-	client := admin.NewSocketClient(o.admin, adminTimeout)
+	client, err := o.conn.client(adminTimeout)
+	if err != nil {
+		return err
+	}
 	if err := o.change(ctx, client); err != nil {
-		return o.explained(err)
+		return err
 	}
 	limits, err := client.Limits(ctx, o.subscription)
 	if err != nil {
-		return o.explained(err)
+		return err
 	}
 	adjustments, err := client.Adjustments(ctx, o.subscription)
 	if err != nil {
-		return o.explained(err)
+		return err
 	}
-	if o.output == "json" {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(struct {
-			admin.Limits
-			Adjustments []admin.Adjustment `json:"adjustments"`
-		}{limits, adjustments.Adjustments})
+	if done, err := o.out.encode(w, struct {
+		admin.Limits
+		Adjustments []admin.Adjustment `json:"adjustments"`
+	}{limits, adjustments.Adjustments}); done {
+		return err
 	}
 	if err := printCounters(w, limits, o.subscription == ""); err != nil {
 		return err
@@ -130,14 +117,6 @@ func (o *limitsOptions) change(ctx context.Context, client *admin.Client) (err e
 		_, err = client.Reset(ctx, admin.Reset{Subscription: o.subscription, Limit: o.limit, Key: o.key})
 	case o.raise != 0:
 		_, err = client.Raise(ctx, admin.Raise{Subscription: o.subscription, Limit: o.limit, Key: o.key, Units: o.raise})
-	}
-	return err
-}
-
-// explained says what to do about a sidecar that does not answer.
-func (o *limitsOptions) explained(err error) error {
-	if errors.Is(err, admin.ErrNobody) {
-		return fmt.Errorf("%w: start it with `tollgate serve`, or name the socket of its --admin with --admin PATH", err)
 	}
 	return err
 }
@@ -156,7 +135,7 @@ func printCounters(w io.Writer, limits admin.Limits, all bool) error {
 		if all {
 			fmt.Fprintf(t, "%s\t", owner(c))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", c.Name, c.Key, kind(c.Limit), c.Used, c.Leased, c.Left, amount(c), resetsIn(c, limits.Now))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", c.Name, c.Key, limitKind(c.Limit), c.Used, c.Leased, c.Left, amount(c), resetsIn(c, limits.Now))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -176,8 +155,8 @@ func owner(c admin.Counter) string {
 	return cmp.Or(c.SubscriptionName, strconv.FormatUint(uint64(c.Subscription), 10))
 }
 
-// kind says as well that a limit refuses nothing.
-func kind(l wire.Limit) string {
+// limitKind says as well that a limit refuses nothing.
+func limitKind(l wire.Limit) string {
 	if l.ReportOnly {
 		return string(l.Kind) + " (reports only)"
 	}

@@ -14,7 +14,7 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print what this program was built from",
-		Args:  cobra.NoArgs,
+		Args:  takes(),
 		Run: func(c *cobra.Command, _ []string) {
 			fmt.Fprintf(c.OutOrStdout(), "tollgate %s, wire version %d, %s %s/%s\n", build(), wire.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -215,8 +214,6 @@ func (k *keysRig) startAll(ctx context.Context, f *keysFigures) (err error) {
 	return err
 }
 
-var errNotMeasured = errors.New("memory is read from /proc, which is not there")
-
 func printKeys(w io.Writer, all []keysFigures) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, of func(f keysFigures) string) {
@@ -249,7 +246,7 @@ func printKeys(w io.Writer, all []keysFigures) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "\nMemory of the filter is the linear memory of its module, resident, for each of Envoy's threads that has one; CPU is Envoy's, all of a request.")
+	fmt.Fprintln(w, "\nMemory of the filter is the linear memory of its module, as large as it has grown; CPU is Envoy's, all of a request.")
 	last := all[len(all)-1]
 	lines := []string{
 		fmt.Sprintf("keys_subscriptions=%d", last.subscriptions),

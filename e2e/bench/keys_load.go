@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -260,21 +259,4 @@ func (k *keysRig) revoke(ctx context.Context, i int) (time.Duration, error) {
 		}
 	}
 	return time.Since(began), each[0].answers(executePath, k.key(id, 2), http.StatusOK)
-}
-
-// residentMemory is what a process has in memory now, and the most that it ever had.
-func residentMemory(pid int) (now, peak int64, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0, fmt.Errorf("%w: %w", errNotMeasured, err)
-	}
-	field := func(name string) int64 {
-		match := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB$`).FindSubmatch(text)
-		if match == nil {
-			return 0
-		}
-		n, _ := strconv.ParseInt(string(match[1]), 10, 64) // digits
-		return n << 10
-	}
-	return field("VmRSS"), field("VmHWM"), nil
 }

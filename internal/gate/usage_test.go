@@ -342,6 +342,36 @@ func TestAnotherStoreIsAnotherBook(t *testing.T) {
 	}
 }
 
+// What waits to be reported is lost as well.
+func TestAnotherStoreWhileReportsWait(t *testing.T) {
+	f := newFixture(t)
+	for range 700 {
+		f.now = f.now.Add(time.Minute)
+		x, _ := f.begin(request("POST", "/nothing"))
+		f.end(x, 0)
+	}
+	first, _ := f.gate.Report()
+	f.snapshot.Revision.Store = "t"
+	f.load()
+	if got := f.report(); got.UsageDropped != int64(700-len(first.Rows)) || len(got.Rows) != 0 || f.gate.Behind() {
+		t.Errorf("%d dropped and %d rows, want %d and none", got.UsageDropped, len(got.Rows), 700-len(first.Rows))
+	}
+}
+
+// Calls that are alike are counted on after a report.
+func TestCountingGoesOn(t *testing.T) {
+	f := newFixture(t)
+	for i := range 3 {
+		for range i + 1 {
+			x, _ := f.begin(request("POST", "/nothing"))
+			f.end(x, 0)
+		}
+		if got := f.report(); len(got.Rows) != 1 || got.Rows[0].Calls != int64(i+1) {
+			t.Errorf("report %d has %+v, want %d calls", i, got.Rows, i+1)
+		}
+	}
+}
+
 func TestHistogramsAddUp(t *testing.T) {
 	f := newFixture(t)
 	began := start.Add(10 * time.Second)

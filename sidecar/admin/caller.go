@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// maxFailures is how many failed authentications are answered in a second, after as
+	// maxFailures is how many failed authentications are answered in a second, after twice as
 	// many at once; what is beyond is answered 429.
-	maxFailures = 10
+	maxFailures = 50
 	// failureLog is how often failures are logged.
 	failureLog = 10 * time.Second
 )
@@ -99,7 +99,7 @@ type failures struct {
 	logged time.Time
 }
 
-func newFailures() *failures { return &failures{limit: rate.NewLimiter(maxFailures, maxFailures)} }
+func newFailures() *failures { return &failures{limit: rate.NewLimiter(maxFailures, 2*maxFailures)} }
 
 // one notes a failure. It says whether that is answered as one, and how many are to be
 // logged, 0 for not now.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -180,8 +181,15 @@ func asYAML(text []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// elsewhere are texts that YAML 1.1, which many programs still read, takes for something
+// else: yes and no, and numbers to the base of 60.
+var elsewhere = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|[-+0-9][-+0-9_.:]*)$`)
+
 func plainStyle(n *yaml.Node) {
 	n.Style = 0
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && elsewhere.MatchString(n.Value) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	for _, child := range n.Content {
 		plainStyle(child)
 	}

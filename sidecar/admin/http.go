@@ -72,6 +72,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) error {
 	if err := checkQuery(r.URL.RawQuery); err != nil {
 		return err
 	}
+	if err := checkHeader(r.Header); err != nil {
+		return err
+	}
 	body, err := route.body(w, r)
 	if err != nil {
 		return err
@@ -106,6 +109,19 @@ func checkQuery(raw string) error {
 			return invalidField("query."+name, "is empty: leave it out, or give a value")
 		case !plain(name), !plain(values[0]):
 			return invalidField("query", "must be UTF-8 without zero bytes")
+		}
+	}
+	return nil
+}
+
+// checkHeader refuses conditions that would count for none.
+func checkHeader(h http.Header) error {
+	for _, name := range []string{"If-Match", "If-None-Match", "Idempotency-Key"} {
+		switch values := h.Values(name); {
+		case len(values) > 1:
+			return invalidField("header."+name, "stands there %d times", len(values))
+		case len(values) == 1 && strings.TrimSpace(values[0]) == "":
+			return invalidField("header."+name, "is empty: leave it out, or give a value")
 		}
 	}
 	return nil

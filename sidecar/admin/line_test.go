@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -138,3 +139,5 @@ func read[T any](r reply, status int) T {
 	}
 	return v
 }
+
+func asProblem(err error, p **admin.Problem) bool { return errors.As(err, p) }

@@ -238,6 +238,8 @@ func (s *Server) about(ctx context.Context, g group, name string, err error) err
 			names[i] = found[i].Name
 		}
 		return missing("not_found", noun(g.kind), name, names)
+	case errors.Is(err, store.ErrExists) && g.key == "":
+		return problem(http.StatusConflict, "exists", "there is an organization already")
 	case errors.Is(err, store.ErrExists):
 		return problem(http.StatusConflict, "exists", "there is %s %q already", g.one, name)
 	}

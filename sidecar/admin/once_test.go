@@ -55,6 +55,9 @@ func TestIdempotencyKeys(t *testing.T) {
 	for _, key := range []string{"\xff", "a\tb", strings.Repeat("x", 256), "ü"} {
 		l.call("POST", "/v1/groups", `{"name": "A"}`, "Idempotency-Key", key).field("Idempotency-Key", "255")
 	}
+	for _, header := range []string{"Idempotency-Key", "If-Match", "If-None-Match"} {
+		l.call("POST", "/v1/groups", `{"name": "A"}`, header, "").field("header."+header, "empty")
+	}
 	l.call("POST", "/v1/groups", `{"name": "A"}`, "Idempotency-Key", strings.Repeat("x", 255)).is(201)
 	// Keys of others are others.
 	other := line{t, http.DefaultClient, o.listen(), o.issue("publisher", time.Time{})}

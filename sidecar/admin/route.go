@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/tollgate/tollgate/internal/catalog"
+	"github.com/tollgate/tollgate/internal/wire"
 )
 
 const (
@@ -157,13 +158,12 @@ func (rs *routes) of(r *http.Request) (*Route, error) {
 	if !plain(r.URL.Path) {
 		return nil, problem(http.StatusNotFound, "path_unknown", "nothing is at this path, which is not text")
 	}
-	if _, pattern := rs.mux.Handler(r); rs.byPattern[pattern] != nil {
-		return rs.byPattern[pattern], nil
+	if route := rs.at(r); route != nil {
+		return route, nil
 	}
 	var allowed []string
 	for _, m := range methods {
-		other := &http.Request{Method: m, URL: r.URL, Host: r.Host}
-		if _, pattern := rs.mux.Handler(other); rs.byPattern[pattern] != nil {
+		if rs.at(&http.Request{Method: m, URL: r.URL, Host: r.Host}) != nil {
 			allowed = append(allowed, m)
 		}
 	}
@@ -173,6 +173,22 @@ func (rs *routes) of(r *http.Request) (*Route, error) {
 	p := problem(http.StatusMethodNotAllowed, "method_unknown", "this path is for %s", strings.Join(allowed, ", "))
 	p.header = http.Header{"Allow": {strings.Join(allowed, ", ")}}
 	return nil, p
+}
+
+// at is the route of a method and path; nil: there is none.
+func (rs *routes) at(r *http.Request) *Route {
+	_, pattern := rs.mux.Handler(r)
+	route := rs.byPattern[pattern]
+	if route == nil {
+		return nil
+	}
+	given := strings.Split(r.URL.EscapedPath(), "/")
+	for i, segment := range strings.Split(route.Path, "/") {
+		if segment == "{slot}" && given[i] != slotName(wire.SlotPrimary) && given[i] != slotName(wire.SlotSecondary) {
+			return nil
+		}
+	}
+	return route
 }
 
 // documentRoutes serve the document itself.

@@ -83,25 +83,30 @@ func ceiling(t time.Time) int64 {
 }
 
 // load reads the entries that rest, what follows the FROM clause, gives.
-func load(ctx context.Context, tx *database.Tx, rest string, arguments []any) ([]Entry, error) {
+func load(ctx context.Context, tx *database.Tx, rest string, arguments []any) (entries []Entry, err error) {
+	err = each(ctx, tx, rest, arguments, func(e *Entry) { entries = append(entries, *e) })
+	return entries, err
+}
+
+// each calls f for each of these entries, one at a time: some are large.
+func each(ctx context.Context, tx *database.Tx, rest string, arguments []any, f func(*Entry)) error {
 	rows, err := tx.Query(ctx, `SELECT id, t, actor, origin, action, kind, name, before_state, after_state, hash FROM audit`+rest, arguments...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
-	var entries []Entry
 	for rows.Next() {
 		var e Entry
 		var t int64
 		var hash []byte
 		if err := rows.Scan(&e.ID, &t, &e.Actor, &e.Origin, &e.Action, &e.Kind, &e.Name, &e.Before, &e.After, &hash); err != nil {
-			return nil, fmt.Errorf("reading an entry: %w", err)
+			return fmt.Errorf("reading an entry: %w", err)
 		}
 		e.Time = time.UnixMilli(t).UTC()
 		if len(hash) == sha256.Size { // another one is none: it fits nothing
 			e.Hash = [sha256.Size]byte(hash)
 		}
-		entries = append(entries, e)
+		f(&e)
 	}
-	return entries, rows.Err()
+	return rows.Err()
 }

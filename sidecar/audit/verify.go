@@ -14,7 +14,7 @@ import (
 	"github.com/tollgate/tollgate/sidecar/database"
 )
 
-// page is how many rows Verify holds at a time.
+// page is how many rows Verify reads at a time.
 const page = 1000
 
 // Report is what Verify found.
@@ -52,26 +52,20 @@ func ParseHead(text string) (Head, error) {
 //
 // An error says that it could not be read, not that it is broken.
 func Verify(ctx context.Context, db *database.DB, expect *Head) (Report, error) {
-	v := verifier{expect: expect}
+	v := verifier{expect: expect, at: math.MinInt64} // the first row must be 1: others may have been put before it
 	if err := db.View(ctx, "verifying the audit", func(tx *database.Tx) error { return v.begin(ctx, tx) }); err != nil {
 		return Report{}, err
 	}
-	after := int64(math.MinInt64) // the first row must be 1: others may have been put before it
 	for more := true; more && v.Broken == nil; {
-		var entries []Entry
+		from := v
 		// Pages are of several transactions: what was read does not change, and one of
 		// all pages would keep the database from tidying up.
 		if err := db.View(ctx, "verifying the audit", func(tx *database.Tx) (err error) {
-			entries, err = load(ctx, tx, ` WHERE id > ? AND id <= ? ORDER BY id LIMIT ?`, []any{after, v.Head.ID, page})
+			v = from
+			more, err = v.page(ctx, tx)
 			return err
 		}); err != nil {
 			return Report{}, err
-		}
-		for i := range entries {
-			v.take(&entries[i])
-		}
-		if more = len(entries) == page; more {
-			after = entries[page-1].ID
 		}
 	}
 	v.end()
@@ -82,7 +76,8 @@ func Verify(ctx context.Context, db *database.DB, expect *Head) (Report, error) 
 type verifier struct {
 	Report
 	expect *Head
-	last   Head          // of the rows that were taken
+	last   Head          // of the rows that fit
+	at     int64         // the id of the last row that was read
 	beyond sql.NullInt64 // the first row after Head
 }
 
@@ -110,6 +105,17 @@ func (v *verifier) begin(ctx context.Context, tx *database.Tx) error {
 		return nil
 	}
 	return tx.QueryRow(ctx, `SELECT MIN(id) FROM audit WHERE id > ?`, v.Head.ID).Scan(&v.beyond)
+}
+
+// page reads the next rows, and says whether there may be more.
+func (v *verifier) page(ctx context.Context, tx *database.Tx) (more bool, err error) {
+	n := 0
+	err = each(ctx, tx, ` WHERE id > ? AND id <= ? ORDER BY id LIMIT ?`, []any{v.at, v.Head.ID, page}, func(e *Entry) {
+		n++
+		v.at = e.ID
+		v.take(e)
+	})
+	return n == page, err
 }
 
 // take looks at the next row.

@@ -58,12 +58,7 @@ func (s *Summary) restore(ctx context.Context, r io.Reader, target string) error
 	if err := absent(path); err != nil {
 		return err
 	}
-	release, err := database.Lock(path)
-	if err != nil {
-		return err
-	}
-	// The lock's file stays, as it does after a sidecar.
-	return errors.Join(s.unpacked(ctx, r, path, func(made string) error { return place(made, path) }), release())
+	return s.unpacked(ctx, r, path, func(made string) error { return place(made, path) })
 }
 
 // absent refuses a path at which a store is, or was: SQLite would take the log of another
@@ -80,15 +75,19 @@ func absent(path string) error {
 }
 
 // place gives a store's file its name. It never replaces another.
-func place(made, path string) error {
-	err := os.Link(made, path)
-	switch {
+func place(made, path string) (err error) {
+	release, err := database.Lock(path) // whose file stays, as it does after a sidecar
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if err := absent(path); err != nil {
+		return err
+	}
+	switch err := os.Link(made, path); {
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%w: there is %s by now", ErrNotEmpty, path)
 	case err != nil: // a file system without links
-		if err := absent(path); err != nil {
-			return err
-		}
 		if err := os.Rename(made, path); err != nil {
 			return err
 		}

@@ -303,9 +303,6 @@ func (x *exporter) operation(op *catalog.Operation, key string) object {
 	if tidyName(cmp.Or(text(m["operationId"]), text(m["summary"]))) != op.Name {
 		own.add("name", op.Name)
 	}
-	if key != op.Template {
-		own.add("path", op.Template)
-	}
 	if _, ok := m["description"].(string); ok {
 		own = append(own, member{"description", op.Description})
 	} else if op.Description != "" {

@@ -32,7 +32,8 @@ type candidate struct {
 	catalog.Operation
 	key     string         // of its path
 	at      string         // its pointer
-	raw     map[string]any // as in the document
+	raw     map[string]any // as in the document; what is taken is deleted
+	whole   map[string]any // as in the document, with its path's parameters
 	own     map[string]any
 	names   []string // it may have, the best first
 	origins []int    // of its parameters in the document
@@ -134,9 +135,6 @@ func (im *importer) candidate(key, method string, op map[string]any, shared []an
 		c.own = nil
 	}
 	c.Method, c.Template = strings.ToUpper(method), templateOf(key)
-	if template, ok := c.own["path"].(string); ok {
-		c.Template = template
-	}
 	c.Description = tidyText(text(op["description"]), longestDescription)
 	if description, ok := c.own["description"].(string); ok {
 		c.Description = description
@@ -151,6 +149,10 @@ func (im *importer) candidate(key, method string, op map[string]any, shared []an
 		}
 	}
 	delete(c.raw, ownKey)
+	c.whole = mapping(plain(op))
+	if all := im.mergedParameters(shared, list(op["parameters"])); len(all) > 0 {
+		c.whole["parameters"] = all
+	}
 	raws := im.mergedParameters(shared, im.withoutImplied(c, list(op["parameters"])))
 	c.shared = len(raws) - len(list(op["parameters"]))
 	delete(c.raw, "parameters")
@@ -204,7 +206,7 @@ func (im *importer) leave(kept map[string]any, c *candidate, reason string) {
 		item = map[string]any{}
 		kept[c.key] = item
 	}
-	item[strings.ToLower(c.Method)] = c.raw
+	item[strings.ToLower(c.Method)] = c.whole
 }
 
 var mistakeField = regexp.MustCompile(`^apis\[0\]\.operations\[(\d+)\]\.?([a-z_]*)(?:\[(\d+)\])?`)

@@ -43,7 +43,7 @@ var (
 		"servers": aList, "responses": aMapping, "callbacks": aMapping, ownKey: aMapping}
 	ownShape = map[string]kind{"suffix": someText, "name": someText, "description": someText, "servers": aList, "security": aList, "order": ofTexts,
 		"implied": ofTexts, "key_schemes": ofTexts, "api": aMapping}
-	ownOperationShape = map[string]kind{"name": someText, "path": someText, "description": someText, "implied": ofTexts, "implied_parameters": ofTexts,
+	ownOperationShape = map[string]kind{"name": someText, "description": someText, "implied": ofTexts, "implied_parameters": ofTexts,
 		"security": aList, "servers": aList, "operation": aMapping}
 )
 

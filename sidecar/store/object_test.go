@@ -84,6 +84,9 @@ func TestAnObjectFromBeginningToEnd(t *testing.T) {
 		if err != nil || changed.Revision != 2 || !changed.Updated.After(changed.Created) || !changed.Created.Equal(noon) {
 			t.Errorf("changed %+v, %v", changed, err)
 		}
+		if change, configured, err := s.Change(ctx); change != 6 || configured != 6 || err != nil {
+			t.Errorf("change %d, configured %d, %v; want 6, 6", change, configured, err)
+		}
 		if _, err := s.Replace(ctx, store.KindAPI, "A", []byte(apiSpec), match); !errors.Is(err, store.ErrMoved) {
 			t.Errorf("changing what moved: %v", err)
 		}
@@ -287,6 +290,10 @@ func TestWhatIsNeededStays(t *testing.T) {
 				t.Errorf("deleting %s %s (-want +got):\n%s", test.kind, test.name, diff)
 			}
 		}
+		create(t, s, store.KindGroup, `{"name": "Guests"}`) // ada is a member in any case
+		if err := s.Delete(t.Context(), store.KindGroup, "Guests", someone); err != nil {
+			t.Errorf("deleting a built-in group's description: %v", err)
+		}
 		if err := s.DeleteSubscription(t.Context(), "of B", someone); err != nil {
 			t.Fatal(err)
 		}
@@ -316,10 +323,13 @@ func TestTheGatewayMustBeAbleToRun(t *testing.T) {
 	ctx := t.Context()
 	other := strings.NewReplacer(`"A"`, `"B"`, `"suffix": "a"`, `"suffix": "b"`).Replace(apiSpec)
 	for name, write := range map[string]func() error{
-		"create":  func() error { _, err := s.Create(ctx, store.KindAPI, []byte(other), someone); return err },
-		"replace": func() error { _, err := s.Replace(ctx, store.KindProduct, "P", []byte(`{"name": "P", "apis": []}`), someone); return err },
-		"delete":  func() error { return s.Delete(ctx, store.KindProduct, "P", someone) },
-		"apply":   func() error { _, err := s.Apply(ctx, file(parsed(`groups: [{name: G}]`))); return err },
+		"create": func() error { _, err := s.Create(ctx, store.KindAPI, []byte(other), someone); return err },
+		"replace": func() error {
+			_, err := s.Replace(ctx, store.KindProduct, "P", []byte(`{"name": "P", "apis": []}`), someone)
+			return err
+		},
+		"delete": func() error { return s.Delete(ctx, store.KindProduct, "P", someone) },
+		"apply":  func() error { _, err := s.Apply(ctx, file(parsed(`groups: [{name: G}]`))); return err },
 	} {
 		running = nil
 		var invalid *store.InvalidError

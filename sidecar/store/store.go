@@ -62,7 +62,7 @@ func Open(ctx context.Context, db *database.DB, o Options) (*Store, error) {
 	if err := s.identify(ctx); err != nil {
 		return s, err
 	}
-	return s, s.refreshLooks(ctx)
+	return s, s.finishMigration(ctx)
 }
 
 // ID names this store: 128 random bits in hexadecimal, made when it was created.

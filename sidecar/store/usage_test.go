@@ -178,6 +178,14 @@ func TestAnOldKeyThatIsStillInUse(t *testing.T) {
 				t.Errorf("the key of slot %d that expires at %d was used %v", k.Slot, k.Expires, k.Used)
 			}
 		}
+		if _, err := s.TakeUsage(t.Context(), wire.UsageReport{VM: "a", Sequence: 2, Keys: []wire.KeyUse{{Subscription: 1, Slot: 1, TimeMillis: noon.UnixMilli() + 2}}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range subscriptions(t, s)["alice"].Keys {
+			if next := k.Expires == 0 && k.Slot == wire.SlotPrimary; next != k.Used.Equal(noon.Add(2*time.Millisecond)) {
+				t.Errorf("then the key of slot %d that expires at %d was used %v", k.Slot, k.Expires, k.Used)
+			}
+		}
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -178,6 +179,57 @@ func TestAnswersAreExact(t *testing.T) {
 			t.Errorf("all of it is from %s to %s, of %ss", whole.Since, whole.Until, whole.Grain)
 		}
 	})
+}
+
+// Calls that reached the backend and such that did not are alike, where a client went away.
+func TestTimesOfCallsThatWereNotForwarded(t *testing.T) {
+	inBoth(t, func(t *testing.T, db *database.DB) {
+		gone := func(r *wire.UsageRow) { r.Backend = wire.UsageTimes{} }
+		add(t, db, row("11-24 15:00:00", 1, gone))
+		add(t, db, row("11-24 15:00:00", 2), row("11-24 14:00:00", 1, gone))
+		add(t, db, row("11-24 15:00:00", 1, gone), row("11-24 14:00:00", 1, gone))
+		for per, want := range map[usage.Grain]usage.Times{
+			usage.Minute: {}, usage.Hour: {}, // of the first
+			usage.Day: {Calls: 2, AverageMicros: 8000, MinMicros: 8000, MaxMicros: 8000, P50Micros: 8000, P95Micros: 8000, P99Micros: 8000},
+		} {
+			r := read(t, db, usage.Query{Since: at("11-24 00:00:00"), Per: per})
+			if got := r.Rows[0].Backend; got != want {
+				t.Errorf("per %s: backend %+v, want %+v", per, got, want)
+			}
+			if last := r.Rows[len(r.Rows)-1].Backend; last.Calls != 2 || last.MinMicros != 8000 {
+				t.Errorf("per %s: backend in the end %+v", per, last)
+			}
+		}
+	})
+}
+
+// The estimate is in the bucket of the exact percentile, between minimum and maximum.
+func TestPercentilesAreInTheRightBucket(t *testing.T) {
+	db := opened(t, filepath.Join(t.TempDir(), "s.db"))
+	random := rand.New(rand.NewPCG(7, 7))
+	for i := range 200 {
+		durations := make([]time.Duration, 1+random.IntN(300))
+		for j := range durations {
+			durations[j] = time.Duration(rand.New(random).ExpFloat64() * float64(time.Duration(1+i*i)*time.Millisecond)).Truncate(time.Microsecond)
+		}
+		api := fmt.Sprint("API ", i)
+		add(t, db, row("11-24 15:00:00", 1, func(r *wire.UsageRow) { r.API, r.Calls, r.Total = api, int64(len(durations)), took(durations...) }))
+		slices.Sort(durations)
+		got := read(t, db, usage.Query{API: api}).Rows[0].Total
+		for part, estimate := range map[float64]int64{0.5: got.P50Micros, 0.95: got.P95Micros, 0.99: got.P99Micros} {
+			exact := durations[int(math.Ceil(part*float64(len(durations))))-1]
+			about := time.Duration(estimate) * time.Microsecond
+			if wire.UsageBucket(about) != wire.UsageBucket(exact) && about != lower(exact) || about < durations[0] || about > durations[len(durations)-1] {
+				t.Errorf("%d durations: p%g is about %s, exactly %s", len(durations), 100*part, about, exact)
+			}
+		}
+	}
+}
+
+// lower is the lower end of a duration's bucket.
+func lower(d time.Duration) time.Duration {
+	bound, _ := wire.UsageBound(wire.UsageBucket(d) - 1)
+	return bound
 }
 
 func TestSpans(t *testing.T) {
