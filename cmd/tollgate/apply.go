@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -246,55 +245,6 @@ func (a *application) digest(w io.Writer) bool {
 	return ok
 }
 
-// place prints what the sidecar found wrong with the file, with where that is.
-func (a *application) place(w io.Writer, p *admin.Problem) {
-	managed := p.Code == "managed_elsewhere"
-	for _, e := range p.Errors {
-		field := e.Field
-		if managed {
-			field = a.declaredAt(field)
-		}
-		switch {
-		case field == "":
-			fmt.Fprintln(w, "tollgate:", e.Message)
-		case strings.HasPrefix(field, "query."):
-			fmt.Fprintf(w, "tollgate: --%s %s\n", strings.TrimPrefix(field, "query."), e.Message)
-		default:
-			a.say(w, field, e.Message)
-		}
-	}
-	if managed {
-		fmt.Fprintln(w, "tollgate: nothing is changed: --conflicts keep leaves these as they are, --conflicts take-over makes them the file's")
-	}
-}
-
-// declaredAt is the field where the file declares an object, given as "product Starter";
-// empty where it does not.
-func (a *application) declaredAt(object string) string {
-	kind, name, _ := strings.Cut(object, " ")
-	if kind == "organization" {
-		return kind
-	}
-	items := within(a.root, kind+"s")
-	if items == nil {
-		return ""
-	}
-	for i, item := range items.Content {
-		for _, field := range []string{"name", "email"} {
-			if n := within(item, field); n != nil && n.Value == name && (field == "email") == (kind == "developer") {
-				return fmt.Sprintf("%ss[%d]", kind, i)
-			}
-		}
-	}
-	return ""
-}
-
-// say prints a mistake in a field of the file, as catalog.Mistake is printed.
-func (a *application) say(w io.Writer, field, message string) {
-	n := at(a.root, field)
-	fmt.Fprintln(w, catalog.Mistake{File: shownFile(a.file), Line: max(n.Line, 1), Column: max(n.Column, 1), Field: field, Message: message})
-}
-
 // adopt is the action by which only the source of an object changes.
 const adopt = "adopt"
 
@@ -373,37 +323,4 @@ func declarations(c *catalog.Catalog) []string {
 		names = append(names, reference("subscription", s.Name))
 	}
 	return names
-}
-
-func exportCommand() *cobra.Command {
-	var conn connection
-	var out output
-	c := &cobra.Command{
-		Use:   "export",
-		Short: "Print everything the gateway hands out, as a catalog file",
-		Long: `Prints everything that there is, of whatever source, as a catalog file. Subscription keys stand
-there as digests, backend keys as references. Applied to an empty store, it makes the same.`,
-		Example: `  tollgate export > tollgate.yaml
-  tollgate export openapi "AzureML Demo API" > demo.yaml`,
-		Args: takes(),
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := out.check(); err != nil {
-				return err
-			}
-			client, err := conn.client(applyTimeout)
-			if err != nil {
-				return err
-			}
-			text, _, err := admin.Call[json.RawMessage](c.Context(), client, admin.Request{Path: admin.Path("catalog")})
-			if err != nil {
-				return err
-			}
-			_, err = out.encode(c.OutOrStdout(), text)
-			return err
-		},
-	}
-	out.register(c, formatYAML, formatJSON)
-	conn.register(c.Flags())
-	c.AddCommand(exportOpenAPICommand())
-	return c
 }

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +39,9 @@ the digests of keys.`,
 			if err != nil {
 				return err
 			}
-			body, _, err := client.Stream(c.Context(), admin.Request{Method: http.MethodPost, Path: admin.Path("backup"), Accept: "application/octet-stream"})
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM) // the part that is there is removed
+			defer stop()
+			body, _, err := client.Stream(ctx, admin.Request{Method: http.MethodPost, Path: admin.Path("backup"), Accept: "application/octet-stream"})
 			if err != nil {
 				return err
 			}
@@ -110,7 +114,9 @@ one on it afterwards. A store that holds something already is refused.`,
 				defer f.Close()
 				in = f
 			}
-			done, err := backup.Restore(c.Context(), in, store)
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			done, err := backup.Restore(ctx, in, store)
 			if err != nil {
 				return err
 			}

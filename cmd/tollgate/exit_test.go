@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -93,3 +95,40 @@ func TestCommandsAreWhole(t *testing.T) {
 // freeText are flags whose values nobody knows beforehand.
 var freeText = map[string]bool{"expires": true, "note": true, "grace": true, "since": true, "until": true, "head": true, "source": true, "name": true, "kind": true,
 	"actor": true, "action": true, "suffix": true, "backend": true, "gateway": true, "revision": true, "limit": true, "key": true}
+
+// docs/cli.md has every command, and says of exit statuses what the help says.
+func TestCommandsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := strings.Join(strings.Fields(string(text)), " ")
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, below := range c.Commands() {
+			walk(below)
+		}
+		if c.Name() == "help" || c.HasSubCommands() || c.Parent() == nil {
+			return
+		}
+		path := strings.TrimPrefix(c.CommandPath(), "tollgate ")
+		if !strings.Contains(page, "`"+path+" ") && !strings.Contains(page, "tollgate "+path+" ") && !strings.Contains(page, "`tollgate "+path+"`") && !strings.Contains(page, "tollgate help "+path) {
+			t.Errorf("docs/cli.md does not have %s", c.CommandPath())
+		}
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if c.Flags().Lookup("server") != nil && f.Name != "help" && !strings.Contains(page, "--"+f.Name) && !strings.Contains(page, "`"+f.Name+"`") && f.Shorthand == "" {
+				t.Errorf("docs/cli.md does not have --%s of %s", f.Name, c.CommandPath())
+			}
+		})
+	}
+	walk(rootCommand())
+	help := strings.Join(strings.Fields(exitCodes), " ")
+	for status := range exitUnreachable + 1 {
+		_, meaning, _ := strings.Cut(help, fmt.Sprintf(" %d ", status))
+		meaning, _, _ = strings.Cut(meaning, fmt.Sprintf(" %d ", status+1))
+		meaning, _, _ = strings.Cut(meaning, " tollgate diff")
+		if !strings.Contains(page, fmt.Sprintf("| %d | %s |", status, meaning)) {
+			t.Errorf("docs/cli.md does not say that %d is: %s", status, meaning)
+		}
+	}
+}

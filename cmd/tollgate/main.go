@@ -70,6 +70,7 @@ policies in Rego, enforced where the request passes.`,
 	add(root, watches, limitsCommand(), usageCommand(), auditCommand(), explainCommand())
 	add(root, files, checkCommand(), schemaCommand(), emulateCommand())
 	root.AddCommand(versionCommand(), exitCodesTopic(), environmentTopic())
+	root.SetHelpCommand(helpCommand())
 	return root
 }
 
@@ -110,4 +111,37 @@ func unknownCommand(c *cobra.Command, name string) error {
 		hint = `; did you mean "` + near[0] + `"?`
 	}
 	return seeHelp(c, "unknown command %q for %q%s", name, c.CommandPath(), hint)
+}
+
+// helpCommand is cobra's, but that a topic that there is not is a mistake.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND...]",
+		Short: "Help about any command or topic",
+		Args:  cobra.ArbitraryArgs,
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			about, _, err := c.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []cobra.Completion
+			for _, below := range about.Commands() {
+				if below.IsAvailableCommand() || below.IsAdditionalHelpTopicCommand() {
+					names = append(names, below.Name())
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			switch {
+			case err != nil:
+				return misuse{unknownCommand(c.Root(), args[0])}
+			case len(rest) > 0:
+				return misuse{unknownCommand(about, rest[0])}
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }

@@ -30,7 +30,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Deadline:            time.Now().Add(time.Minute), // a command that should fail may run instead
+		Deadline:            time.Now().Add(3 * time.Minute), // a command that should fail may run instead
 		Setup: func(e *testscript.Env) error {
 			short, err := os.MkdirTemp("", "tg") // $WORK is too long a path for a socket
 			if err != nil {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,10 +15,10 @@ import (
 )
 
 const (
-	// seedRows is how many rows one statement writes, seedStatements how many subscriptions'
-	// one transaction.
-	seedRows       = 100
-	seedBatch      = 50_000
+	// seedRows is how many rows one statement writes, seedBatch how many subscriptions one
+	// transaction.
+	seedRows       = 200
+	seedBatch      = 100_000
 	seedDevelopers = 1000
 	// suspendedEach is which subscriptions do not work: their keys are looked up, and no
 	// one is asked.
@@ -48,12 +50,11 @@ func (k *keysRig) seed(ctx context.Context) error {
 	}
 	for first := 1; first <= k.subscriptions; first += seedBatch {
 		if err := db.Transact(ctx, "writing subscriptions", func(tx *database.Tx) error {
-			for id := first; id < min(first+seedBatch, k.subscriptions+1); id += seedRows {
-				if err := k.seedSome(ctx, tx, id, min(id+seedRows, k.subscriptions+1)); err != nil {
-					return err
-				}
+			// Indexes of random digests are written all over.
+			if _, err := tx.Exec(ctx, `PRAGMA cache_size = -524288`); err != nil { // KiB
+				return err
 			}
-			return nil
+			return k.seedBatch(ctx, tx, first, min(first+seedBatch, k.subscriptions+1))
 		}); err != nil {
 			return err
 		}
@@ -63,28 +64,40 @@ func (k *keysRig) seed(ctx context.Context) error {
 
 func developer(i int) string { return fmt.Sprintf("developer-%d@example.org", i%seedDevelopers) }
 
-// seedSome writes the subscriptions from first to the one before end.
-func (k *keysRig) seedSome(ctx context.Context, tx *database.Tx, first, end int) error {
+// seedBatch writes the subscriptions from first to the one before end.
+func (k *keysRig) seedBatch(ctx context.Context, tx *database.Tx, first, end int) error {
 	now := time.Now()
-	var subs, keys []any
+	var subs, keys []row
 	for id := first; id < end; id++ {
 		state := wire.StateActive
 		if id%suspendedEach == 0 {
 			state = wire.StateSuspended
 		}
 		// Each has an expiry of its own: pages that are alike would be one page.
-		subs = append(subs, id, fmt.Sprint("subscription-", id), fmt.Sprint("subscription-", id), developer(id), int(state), now.Unix()+1<<24+int64(id), now.UnixMilli(), now.UnixMilli())
+		subs = append(subs, row{id, fmt.Sprint("subscription-", id), fmt.Sprint("subscription-", id), developer(id), int(state),
+			now.Unix() + 1<<24 + int64(id), now.UnixMilli(), now.UnixMilli()})
 		for slot := 1; slot <= 2; slot++ {
 			digest := sha256.Sum256([]byte(k.key(id, slot)))
-			keys = append(keys, digest[:], id, slot, now.UnixMilli())
+			keys = append(keys, row{digest[:], id, slot, now.UnixMilli()})
 		}
 	}
-	if _, err := tx.Exec(ctx, `INSERT INTO subscription (id, name, look, developer, state, expires, started, updated, scope_kind, scope_name, attributes, revision, removed, source, change)
-		VALUES `+rows("(?, ?, ?, ?, ?, ?, ?, ?, 'product', 'Unlimited', '{}', 1, 0, '', 1)", end-first), subs...); err != nil {
+	slices.SortFunc(keys, func(a, b row) int { return bytes.Compare(a[0].([]byte), b[0].([]byte)) })
+	if err := insert(ctx, tx, `INSERT INTO subscription (id, name, look, developer, state, expires, started, updated, scope_kind, scope_name,
+		attributes, revision, removed, source, change) VALUES `, "(?, ?, ?, ?, ?, ?, ?, ?, 'product', 'Unlimited', '{}', 1, 0, '', 1)", subs); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO key (digest, subscription, slot, created, expires, source, used) VALUES `+rows("(?, ?, ?, ?, 0, '', 0)", 2*(end-first)), keys...)
-	return err
+	return insert(ctx, tx, `INSERT INTO key (digest, subscription, slot, created, expires, source, used) VALUES `, "(?, ?, ?, ?, 0, '', 0)", keys)
 }
 
-func rows(one string, n int) string { return strings.TrimSuffix(strings.Repeat(one+", ", n), ", ") }
+// row is the values of one row.
+type row []any
+
+func insert(ctx context.Context, tx *database.Tx, statement, values string, all []row) error {
+	for some := range slices.Chunk(all, seedRows) {
+		list := strings.TrimSuffix(strings.Repeat(values+", ", len(some)), ", ")
+		if _, err := tx.Exec(ctx, statement+list, slices.Concat(some...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -97,20 +97,30 @@ func serve(t *testing.T) *served {
 		sidecar.Stop(10 * time.Second)
 		os.RemoveAll(dir)
 	})
-	harness.Eventually(t, "the admin API answers", func() error {
-		select {
-		case <-sidecar.Done():
-			return fmt.Errorf("the sidecar ended: %s", process.LastLine(s.log))
-		default:
-		}
-		text, err := os.ReadFile(in("token"))
-		if err != nil {
-			return err
-		}
-		s.token = strings.TrimSpace(string(text))
-		return s.answers()
-	})
+	s.wait(sidecar, in("token"))
 	return s
+}
+
+// wait polls until the admin API answers who holds the first token.
+func (s *served) wait(sidecar *process.Process, token string) {
+	s.t.Helper()
+	deadline := time.After(time.Minute)
+	for tick := time.Tick(50 * time.Millisecond); ; {
+		text, err := os.ReadFile(token)
+		if s.token = strings.TrimSpace(string(text)); err == nil {
+			err = s.answers()
+		}
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick:
+		case <-sidecar.Done():
+			s.t.Fatalf("the sidecar ended: %s", process.LastLine(s.log))
+		case <-deadline:
+			s.t.Fatalf("the admin API does not answer: %v", err)
+		}
+	}
 }
 
 func (s *served) answers() error {

@@ -390,8 +390,9 @@ func (x *exporter) parameters(op *catalog.Operation, key string, m map[string]an
 	}
 	for i, raw := range raws {
 		current, taken := from[i]
-		_, refused := was.refused[i]
+		gap, refused := was.refused[i]
 		switch resolved, _ := im.resolve(raw); {
+		case gap.Reason == notInPath:
 		case refused, taken && current != nil && projected(resolved) == *current:
 			all = append(all, raw)
 		case taken && current != nil:

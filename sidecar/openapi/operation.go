@@ -183,8 +183,21 @@ func (im *importer) project(c *candidate, raws []any) {
 	p := projecting{resolve: im.resolve, keys: im.api.Keys, key: c.key, template: c.Template}
 	result := p.project(raws)
 	c.Parameters, c.origins = result.parameters, result.origins
-	for i, gap := range result.refused {
-		im.gap(gap.Severity, c.parameterAt(i), "%s", gap.Reason)
+	var kept []any
+	for i, raw := range raws {
+		gap, refused := result.refused[i]
+		if refused {
+			im.gap(gap.Severity, c.parameterAt(i), "%s", gap.Reason)
+		}
+		if gap.Reason != notInPath {
+			kept = append(kept, raw)
+		}
+	}
+	if len(kept) < len(raws) {
+		c.raw["parameters"] = kept
+		if len(kept) == 0 {
+			delete(c.raw, "parameters")
+		}
 	}
 	if c.own == nil && strings.Contains(c.key, "?") {
 		im.gap(Changed, pointer("paths", c.key), "the path has a query, which is not a part of it: it was taken as parameters, and requests without it reach the backend too")

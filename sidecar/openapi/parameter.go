@@ -70,12 +70,15 @@ func identity(p *catalog.Parameter) string {
 	return p.In + " " + p.Name
 }
 
+// notInPath is why a parameter is left out, of an export as well: its path was changed since.
+const notInPath = "the path has no such parameter: it is left out"
+
 // refusal says why a catalog does not take a parameter; see package catalog for the rules.
 func (p *projecting) refusal(one *catalog.Parameter) (reason string, severity Severity) {
 	switch one.In {
 	case "path":
 		if !slices.Contains(templateNames(p.template), one.Name) {
-			return "the path has no such parameter", Kept
+			return notInPath, Lost
 		}
 	case "query":
 		switch {
