@@ -35,7 +35,7 @@ run: go envoy-or-name azurite-or-not build ## Run the demo: an emulated AzureML 
 .PHONY: test
 test: go envoy-or-name postgres-or-name azurite schemathesis build ## Run every test
 	$(GO) test $$($(GO) list ./... | grep -v '/e2e')
-	$(GO) test -count=1 ./e2e/...
+	$(GO) test -count=1 -timeout=30m ./e2e/...
 
 # How long each of its scenes lasts, at least.
 TORTURE := 10m

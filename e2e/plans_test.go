@@ -58,10 +58,18 @@ type resort struct {
 // open starts a gateway with plans.
 func (p plans) open(t *testing.T, o harness.Options) resort {
 	t.Helper()
-	r := resort{keys: map[string]string{}}
+	keys := map[string]string{}
+	for name := range p {
+		keys[name] = harness.NewKey()
+	}
+	return p.start(t, o, keys)
+}
+
+func (p plans) start(t *testing.T, o harness.Options, keys map[string]string) resort {
+	t.Helper()
+	r := resort{keys: keys}
 	var products, subscriptions, apis strings.Builder
 	for i, name := range slices.Sorted(maps.Keys(p)) {
-		r.keys[name] = harness.NewKey()
 		variable := "TEST_KEY_" + strconv.Itoa(i)
 		o.Env = append(o.Env, variable+"="+r.keys[name])
 		fmt.Fprintf(&products, "  - {name: %s, apis: [%s], limits: [%s]}\n", name, strings.Join(slices.Sorted(maps.Keys(estateAPIs)), ", "), p[name])
@@ -76,11 +84,12 @@ func (p plans) open(t *testing.T, o harness.Options) resort {
 	return r
 }
 
-// beside starts another gateway with the same plans.
+// beside starts another gateway with the same plans and keys: with the same store they are
+// two doors of one house.
 func (r resort) beside(t *testing.T, o harness.Options, p plans) resort {
 	t.Helper()
 	o.Beside = r.Gateway
-	return p.open(t, o)
+	return p.start(t, o, r.keys)
 }
 
 // For returns the same gateway for a subtest, which fails instead of its parent.
