@@ -1,11 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -146,16 +148,33 @@ func (p *planning) work() error {
 		}
 		return errors.Join(errs...)
 	}
-	if err := p.checkObjects(); err != nil {
-		return err
-	}
-	if err := p.checkSubscriptions(); err != nil {
-		return err
+	for _, step := range []func() error{p.alive, p.checkObjects, p.alive, p.checkSubscriptions, p.alive} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	if len(p.mistakes) > 0 {
+		slices.SortFunc(p.mistakes, byPlace)
 		return &InvalidError{Mistakes: p.mistakes}
 	}
 	return nil
+}
+
+// alive tells a server that the transaction goes on, which a large file can make it doubt.
+func (p *planning) alive() error {
+	var one int
+	return p.tx.QueryRow(p.ctx, `SELECT 1`).Scan(&one)
+}
+
+// byPlace sorts mistakes by the lists and the items of the file.
+func byPlace(a, b catalog.Mistake) int {
+	listA, itemA, _ := strings.Cut(a.Field, "[")
+	listB, itemB, _ := strings.Cut(b.Field, "[")
+	numberA, _, _ := strings.Cut(itemA, "]")
+	numberB, _, _ := strings.Cut(itemB, "]")
+	i, _ := strconv.Atoi(numberA) // 0 where it is a name
+	j, _ := strconv.Atoi(numberB)
+	return cmp.Or(strings.Compare(listA, listB), i-j, strings.Compare(a.Field, b.Field), strings.Compare(a.Message, b.Message))
 }
 
 func (p *planning) mistake(field, format string, arguments ...any) {

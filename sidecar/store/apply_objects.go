@@ -25,9 +25,8 @@ type declaredObject struct {
 	kind  Kind
 	name  string
 	spec  []byte
-	place string           // in the file: apis[0]
-	key   *catalog.Secret  // of an API's backend
-	of    *catalog.Product // nil for others
+	place string          // in the file: apis[0]
+	key   *catalog.Secret // of an API's backend
 }
 
 // planObjects works out what becomes of the objects.

@@ -43,11 +43,15 @@ type modelKey struct {
 }
 
 func (m *modelSub) expired(now time.Time) bool {
-	return m.state == "active" && !m.expires.IsZero() && !now.Before(m.expires)
+	return m.state == "active" && m.ended(now)
+}
+
+func (m *modelSub) ended(now time.Time) bool {
+	return !m.expires.IsZero() && !now.Before(m.expires)
 }
 
 func (m *modelSub) counts(now time.Time) bool {
-	return m.state != "rejected" && m.state != "cancelled" && !m.expired(now)
+	return m.state != "rejected" && m.state != "cancelled" && !m.ended(now)
 }
 
 func (m *modelSub) approved() bool { return m.state == "active" || m.state == "suspended" }
@@ -146,7 +150,7 @@ func (m *model) expire(t *rapid.T) {
 	switch now := m.clock.Now(); {
 	case sub.state == "rejected" || sub.state == "cancelled":
 		want = "state_conflict"
-	case sub.expired(now) && !m.room(sub.product):
+	case sub.ended(now) && !m.room(sub.product):
 		want = "subscriptions_limit"
 	}
 	_, err := m.store.ChangeSubscription(t.Context(), name, change, someone)

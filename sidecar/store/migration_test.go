@@ -146,3 +146,18 @@ func TestNamesOfVersion4GetTheirLooks(t *testing.T) {
 		}
 	})
 }
+
+// Names that look alike from before that was refused are in nobody's way.
+func TestLookAlikesOfVersion4Stay(t *testing.T) {
+	inBoth(t, func(t *testing.T, source source) {
+		at := source(t)
+		version4(t, at, `INSERT INTO developer (email, name, groups) VALUES ('bob@example.org', '', '[]')`,
+			`INSERT INTO subscription (id, name, developer, scope_kind, scope_name, state, expires, attributes, revision, removed, started) VALUES
+				(1, 'Рау', 'bob@example.org', 'all_apis', '', 2, 0, '{}', 1, 0, 0), (2, 'Pay', 'bob@example.org', 'all_apis', '', 2, 0, '{}', 1, 0, 0)`)
+		s := opened(t, at, store.Options{})
+		plan := applied(t, s, of("part.yaml", `subscriptions: [{name: new, developer: bob@example.org, all_apis: true}, {name: Pay, developer: bob@example.org, all_apis: true, state: suspended}]`))
+		if want := []string{"create subscription new", "update subscription Pay"}; !slices.Equal(steps(plan), want) {
+			t.Errorf("changes %v, want %v", steps(plan), want)
+		}
+	})
+}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -174,12 +173,10 @@ func mistaken(field, format string, arguments ...any) *InvalidError {
 	return &InvalidError{Mistakes: []catalog.Mistake{{Field: field, Message: fmt.Sprintf(format, arguments...)}}}
 }
 
-// counts says whether a subscription counts to its product's limit.
+// counts says whether a subscription counts to its product's limit: one whose time has passed
+// does not, whatever its state.
 func (s *Subscription) counts(now time.Time) bool {
-	if s.Scope.Kind != ScopeProduct || !catalog.CountsToLimit(StateName(s.State)) {
-		return false
-	}
-	return s.State != wire.StateActive || s.Expires == 0 || now.Unix() < int64(s.Expires)
+	return s.Scope.Kind == ScopeProduct && catalog.CountsToLimit(StateName(s.State)) && (s.Expires == 0 || now.Unix() < int64(s.Expires))
 }
 
 // withinLimit refuses a subscription that begins to count to its product's limit when that
@@ -198,7 +195,7 @@ func (c *changing) withinLimit(before, after *Subscription) error {
 	var n int64
 	err = c.tx.QueryRow(c.ctx, `
 		SELECT COUNT(*) FROM subscription WHERE removed = 0 AND developer = ? AND scope_kind = ? AND scope_name = ? AND id <> ?
-		   AND (state IN (?, ?) OR state = ? AND (expires = 0 OR expires > ?))`,
+		   AND state IN (?, ?, ?) AND (expires = 0 OR expires > ?)`,
 		after.Developer.Email, string(after.Scope.Kind), after.Scope.Name, int64(after.ID),
 		int(wire.StateSubmitted), int(wire.StateSuspended), int(wire.StateActive), c.now.Unix()).Scan(&n)
 	if err != nil {
@@ -249,82 +246,6 @@ func (c *changing) columns(sub *Subscription) []any {
 	text, _ := json.Marshal(attributes) // a map of strings always marshals
 	return []any{sub.Name, catalog.Look(sub.Name), sub.Developer.Email, string(sub.Scope.Kind), sub.Scope.Name, int(sub.State), int64(sub.Expires),
 		string(text), int64(sub.Revision), sub.Source, c.number, sub.Updated.UnixMilli(), sub.Note, sub.Shown, int64(sub.ID)}
-}
-
-// putKeys makes the rows of a subscription's keys those of after.
-func (c *changing) putKeys(before, after *Subscription) error {
-	held := map[[32]byte]Key{}
-	if before != nil {
-		for _, k := range before.Keys {
-			held[k.Digest] = k
-		}
-	}
-	wanted := map[[32]byte]Key{}
-	var write []Key
-	for _, k := range after.Keys {
-		if _, twice := wanted[k.Digest]; twice {
-			return keyTaken()
-		}
-		wanted[k.Digest] = k
-		if old, ok := held[k.Digest]; !ok || old.Slot != k.Slot || old.Expires != k.Expires || old.Source != k.Source {
-			write = append(write, k)
-		}
-	}
-	// What changes leaves first: the index allows one lasting key for a slot.
-	for digest, old := range held {
-		if k, stays := wanted[digest]; !stays || slices.Contains(write, k) {
-			if err := c.deleteKey(old.Digest); err != nil {
-				return err
-			}
-		}
-	}
-	for _, k := range write {
-		if _, own := held[k.Digest]; !own {
-			if err := c.keyIsFree(k.Digest); err != nil {
-				return err
-			}
-		}
-		if err := c.insertKey(after, &k); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func keyTaken() *StateError {
-	return &StateError{Code: "key_taken", Text: "this key is in use already: a key names one subscription"}
-}
-
-func (c *changing) keyIsFree(digest [32]byte) error {
-	var id int64
-	err := c.tx.QueryRow(c.ctx, `SELECT subscription FROM key WHERE digest = ?`, digest[:]).Scan(&id)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil
-	case err != nil:
-		return err
-	}
-	return keyTaken()
-}
-
-func (c *changing) deleteKey(digest [32]byte) error {
-	_, err := c.tx.Exec(c.ctx, `DELETE FROM key WHERE digest = ?`, digest[:])
-	return err
-}
-
-func (c *changing) insertKey(sub *Subscription, k *Key) error {
-	created, used := c.now.UnixMilli(), int64(0)
-	if !k.Created.IsZero() {
-		created = k.Created.UnixMilli()
-	}
-	if !k.Used.IsZero() {
-		used = k.Used.UnixMilli()
-	}
-	if _, err := c.tx.Exec(c.ctx, `INSERT INTO key (subscription, slot, digest, expires, source, created, used) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		int64(sub.ID), int(k.Slot), k.Digest[:], int64(k.Expires), k.Source, created, used); err != nil {
-		return fmt.Errorf("keys of subscription %q: %w", sub.Name, err)
-	}
-	return nil
 }
 
 // auditedSubscription is a subscription for people: keys are there or not.
