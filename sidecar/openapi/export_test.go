@@ -209,3 +209,14 @@ func TestClientsDoNotSeeTheBackend(t *testing.T) {
 		}
 	}
 }
+
+// YAML 1.1, which many tools still read, takes more words for something else than text.
+func TestTextsOfYAML(t *testing.T) {
+	for _, word := range []string{"yes", "No", "on", "OFF", "y", "null", "1e5", "0x10", "1_000", "12:30", "2020-01-01", "=", "~", ""} {
+		api := catalog.API{Name: "A", Description: word, Suffix: "s"}
+		out := string(exported(t, api, openapi.ExportOptions{Format: openapi.YAML}))
+		if !strings.Contains(out, "\n  description: \""+word+"\"\n") && word != "" {
+			t.Errorf("%q stands without quotes:\n%s", word, out)
+		}
+	}
+}
