@@ -59,7 +59,7 @@ func jsonText(t *testing.T, text string) string {
 func TestJSONOf(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"order and types":   {"b: 1\na: [x, true, 1.5, null]\n", `{"b":1,"a":["x",true,1.5,null]}`},
-		"times as written":  {"expires_at: 2027-01-31T00:00:00+01:00\n", `{"expires_at":"2027-01-31T00:00:00+01:00"}`},
+		"times as written":  {"a: 2027-01-31T00:00:00+01:00\nb: 2027-01-31\n", `{"a":"2027-01-31T00:00:00+01:00","b":"2027-01-31"}`},
 		"aliases":           {"a: &x {env: KEY}\nb: *x\n", `{"a":{"env":"KEY"},"b":{"env":"KEY"}}`},
 		"what YAML refuses": {"a: \"\\u0085\\u2028\\uFEFF\\x7f\"\n", `{"a":"\u0085\u2028\uFEFF\u007F"}`},
 		"empty":             {"a: {}\nb: []\n", `{"a":{},"b":[]}`},

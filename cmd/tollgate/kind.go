@@ -75,7 +75,7 @@ func kindNames() []string {
 
 // target is what a command is about: a kind, and some of it by name; none is all of it.
 type target struct {
-	*kind
+	kind  *kind
 	api   string // of operations
 	names []string
 }
