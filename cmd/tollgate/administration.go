@@ -30,8 +30,8 @@ func (a *administrationFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&a.firstToken, "first-token", "", "file to make for the first token, which is printed otherwise")
 }
 
-// check says which flags do not go together.
-func (a *administrationFlags) check() error {
+// checkAdministration says which flags do not go together.
+func (a *administrationFlags) checkAdministration() error {
 	switch {
 	case a.adminAddress == "" && (a.adminCert != "" || a.adminKey != "" || a.firstToken != ""):
 		return errors.New("--admin-cert, --admin-key and --first-token go with --admin-address")
@@ -43,7 +43,7 @@ func (a *administrationFlags) check() error {
 
 // openAdministration makes what serves the admin API.
 func (s *sidecar) openAdministration() error {
-	if err := s.administrationFlags.check(); err != nil {
+	if err := s.checkAdministration(); err != nil {
 		return err
 	}
 	s.administration = admin.New(admin.Config{Ledger: s.ledger, Store: s.store, Database: s.database, Catalog: s.options, Log: s.log})

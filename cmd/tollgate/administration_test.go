@@ -243,7 +243,7 @@ func TestAdminAddressesThatAreRefused(t *testing.T) {
 		"no such file": {administrationFlags{adminAddress: "127.0.0.1:0", adminCert: filepath.Join(dir, "c"), adminKey: filepath.Join(dir, "k")}, "reading the certificate"},
 		"no port":      {administrationFlags{adminAddress: "127.0.0.1"}, "--admin-address"},
 	} {
-		err := tc.flags.check()
+		err := tc.flags.checkAdministration()
 		if err == nil {
 			l, listening := tc.flags.listenAdministration()
 			if l != nil {

@@ -34,6 +34,7 @@ func TestTheAdminAPI(t *testing.T) {
 	}
 	for _, calls := range []string{"free", "known"} {
 		t.Run(calls, func(t *testing.T) {
+			t.Parallel()
 			config, err := filepath.Abs("testdata/" + calls + ".toml")
 			if err != nil {
 				t.Fatal(err)

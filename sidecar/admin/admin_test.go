@@ -115,7 +115,7 @@ func bare(t *testing.T) *office {
 	serving, stop := context.WithCancel(ctx)
 	counting, uncount := context.WithCancel(ctx)
 	served, counted := make(chan error, 1), make(chan error, 1)
-	go func() { served <- o.server.Serve(serving, l) }()
+	go func(s *admin.Server) { served <- s.Serve(serving, l) }(o.server)
 	go func() { counted <- o.ledger.Run(counting) }()
 	t.Cleanup(func() {
 		stop()
@@ -212,6 +212,11 @@ func TestLimitsAreShown(t *testing.T) {
 		if diff := cmp.Diff(want, o.limits(subscription)); diff != "" {
 			t.Errorf("limits of %q (-want +got):\n%s", subscription, diff)
 		}
+	}
+	// A name that is the id of another one is nobody else's.
+	o.socket().call("POST", "/v1/subscriptions", `{"name": "3", "developer": "a@example.org", "api": "Demo"}`).is(201)
+	if got := o.limits(""); got[2].Subscription != 3 || got[2].SubscriptionName == "3" {
+		t.Errorf("bob's: %+v", got[2])
 	}
 	// One that was removed is found by its id for as long as it has counters.
 	o.apply(people("alina", "bob"))
@@ -480,7 +485,7 @@ func TestAStrangerIsRefused(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- o.server.Serve(ctx, l) }()
+	go func(s *admin.Server) { served <- s.Serve(ctx, l) }(o.server)
 	response, err := http.Get("http://" + l.Addr().String() + admin.PathLimits)
 	if err != nil {
 		t.Fatal(err)

@@ -62,11 +62,9 @@ func (s *Server) applyCatalog(ctx context.Context, in *applyInput) (*planOutput,
 	case len(mistakes) > 0:
 		return nil, invalid(fieldErrors(mistakes, true))
 	}
-	if mistakes := keysElsewhere(c); len(mistakes) > 0 {
-		return nil, invalid(mistakes)
-	}
 	w := written(ctx)
 	w.Source = store.FileSource(in.Source)
+	// No secrets: keys stand in the file as digests, for another place is one of this machine.
 	plan, err := s.store.Apply(ctx, store.Application{Catalog: c, Conflicts: store.Conflicts(in.Conflicts), DryRun: in.DryRun, Write: w})
 	if err != nil {
 		return nil, inTheWay(plan, err)
@@ -92,23 +90,6 @@ func (k *knownNames) known(kind, name string) bool {
 		k.err = err
 	}
 	return err == nil
-}
-
-// keysElsewhere are the keys of subscriptions that are in places of the sidecar's machine:
-// who applies a file over the API says their digests.
-func keysElsewhere(c *catalog.Catalog) (mistakes []FieldError) {
-	for i, sub := range c.Subscriptions {
-		for _, key := range []struct {
-			field  string
-			secret *catalog.Secret
-		}{{"primary_key", sub.PrimaryKey}, {"secondary_key", sub.SecondaryKey}} {
-			if key.secret != nil && key.secret.SHA256 == "" {
-				mistakes = append(mistakes, FieldError{Field: fmt.Sprintf("subscriptions[%d].%s", i, key.field),
-					Message: "must be {sha256: DIGEST} here, which `tollgate apply` makes of env and file"})
-			}
-		}
-	}
-	return mistakes
 }
 
 // inTheWay is the problem that others manage what a file declares, with all of them.

@@ -17,18 +17,15 @@ type Matching struct {
 
 // revision is the one that must match; 0: any.
 func (m *Matching) revision() (uint64, error) {
-	switch text := strings.TrimSpace(m.IfMatch); {
-	case text == "", text == "*":
+	text := strings.TrimSpace(m.IfMatch)
+	if text == "" || text == "*" {
 		return 0, nil
-	default:
-		digits, quoted := strings.CutPrefix(text, `"`)
-		digits, ended := strings.CutSuffix(digits, `"`)
-		n, err := strconv.ParseUint(digits, 10, 64)
-		if !quoted || !ended || err != nil || n == 0 || etag(n) != text { // no ETag of this API: it matches nothing
-			return 0, problem(http.StatusPreconditionFailed, "moved", "If-Match has the ETag that was read, like %s, or *", etag(1))
-		}
-		return n, nil
 	}
+	n, err := strconv.ParseUint(strings.Trim(text, `"`), 10, 64)
+	if err != nil || n == 0 || etag(n) != text { // no ETag of this API: it matches nothing
+		return 0, problem(http.StatusPreconditionFailed, "moved", "If-Match has the ETag that was read, like %s, or *", etag(1))
+	}
+	return n, nil
 }
 
 // maxPage is the most that is on a page.

@@ -75,12 +75,17 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) error {
 	if err := checkHeader(r.Header); err != nil {
 		return err
 	}
+	control := http.NewResponseController(w)
+	if route.most > maxBody {
+		if err := control.SetReadDeadline(time.Now().Add(longWork)); err != nil {
+			return err
+		}
+	}
 	body, err := route.body(w, r)
 	if err != nil {
 		return err
 	}
 	work := cmp.Or(route.work, shortWork)
-	control := http.NewResponseController(w)
 	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Now().Add(work+2*ioTimeout))); err != nil {
 		return err
 	}

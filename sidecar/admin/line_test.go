@@ -44,7 +44,7 @@ func (o *office) listen() string {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- o.server.ServeTokens(ctx, l) }()
+	go func(s *admin.Server) { served <- s.ServeTokens(ctx, l) }(o.server)
 	o.t.Cleanup(func() {
 		stop()
 		if err := <-served; err != nil {

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -303,5 +305,44 @@ func TestTheClient(t *testing.T) {
 	}
 	if _, _, err = admin.Call[struct{}](t.Context(), c, admin.Request{Path: admin.Path("apis")}); err == nil || strings.Contains(err.Error(), "tga_") {
 		t.Errorf("with a wrong token: %v", err)
+	}
+}
+
+// docs/api.md has every path, and every code of a problem.
+func TestTheReferenceIsComplete(t *testing.T) {
+	o := open(t)
+	text, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := string(text)
+	for _, r := range o.server.Routes() {
+		path, _, _ := strings.Cut(r.Path, "/{")
+		last := r.Path[strings.LastIndex(r.Path, "/")+1:]
+		if !strings.Contains(reference, path) || !strings.Contains(last, "{") && !strings.Contains(reference, last) {
+			t.Errorf("%s %s is not in it", r.Method, r.Path)
+		}
+	}
+	code := regexp.MustCompile(`(?:problem\(http\.Status\w+, |bad\(|Code: |missing\(|unknownSubscription\(ctx, )"([a-z]+(?:_[a-z]+)*)"`)
+	codes := 0
+	for _, pattern := range []string{"*.go", "../store/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range code.FindAllSubmatch(source, -1) {
+				if codes++; !strings.HasSuffix(file, "_test.go") && !strings.Contains(reference, "`"+string(m[1])+"`") {
+					t.Errorf("%s: the code %s is not in it", file, m[1])
+				}
+			}
+		}
+	}
+	if codes < 30 {
+		t.Errorf("only %d codes were found in the source", codes)
 	}
 }
