@@ -31,6 +31,7 @@ var reasons = map[string]string{
 	"ledger_unavailable":  "A limit applied of which the filter held nothing, and the ledger could not be asked; the sidecar's log says why.",
 
 	"no_snapshot":         "The filter had not heard from the sidecar yet.",
+	"backend_key_missing": "The sidecar does not find the key of the API's backend; its log says where it looked.",
 	"snapshot_stale":      "The filter had not heard from the sidecar for longer than --max-stale.",
 	"sidecar_unavailable": "A new decision was needed, and the sidecar did not answer.",
 	"store_unavailable":   "The sidecar could not read its store.",

@@ -39,6 +39,7 @@ func (s *sidecar) run(ctx context.Context, l listeners, seen fs.FileInfo) error 
 		g.Go(func() error { follow(ctx, s.catalog, seen, s.log, func() { s.reapplyFile(ctx) }); return nil })
 	}
 	g.Go(func() error { s.follow(ctx); return nil })
+	g.Go(func() error { s.configure(ctx); return nil })
 	g.Go(func() error { s.tidy(ctx); return nil })
 	g.Go(func() error {
 		if err := s.engine.Watch(ctx, func() { s.refresh(ctx) }); err != nil && ctx.Err() == nil {

@@ -136,11 +136,11 @@ func serve(ctx context.Context, c serveConfig) error {
 		return err
 	}
 	defer s.close()
-	seen, err := s.applyFile(ctx)
+	seen, err := s.firstApply(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.publish(ctx); err != nil {
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	l, err := c.listen()
@@ -162,18 +162,20 @@ type sidecar struct {
 	store    *store.Store
 	engine   *policy.Engine
 	ledger   *ledger.Ledger
-	moved    chan struct{} // has an element while there may be something to publish
-	server   *filterapi.Server
-	registry *prometheus.Registry
+	// Each has an element while there may be something to publish: anything, or a
+	// configuration.
+	moved, configured chan struct{}
+	server            *filterapi.Server
+	registry          *prometheus.Registry
 
-	last   published
-	reread atomic.Bool // a secret may have changed: publish, whatever the store says
+	last    published                       // follow's
+	running atomic.Pointer[catalog.Catalog] // that is published, or was when the store was left
 
 	administration *admin.Server
 }
 
 func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
-	s := &sidecar{serveConfig: c, registry: prometheus.NewRegistry(), moved: make(chan struct{}, 1)}
+	s := &sidecar{serveConfig: c, registry: prometheus.NewRegistry(), moved: make(chan struct{}, 1), configured: make(chan struct{}, 1)}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
 	if s.options, err = c.options(); err != nil {

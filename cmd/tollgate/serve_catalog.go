@@ -49,35 +49,66 @@ func (s *sidecar) applyFile(ctx context.Context) (fs.FileInfo, error) {
 	return seen, nil
 }
 
+// firstApply applies the catalog file at start. One with mistakes is refused, and so is one
+// that cannot be applied to an empty store. Where there is something to serve, that is served
+// when the file does not go with what others have put into the store since.
+func (s *sidecar) firstApply(ctx context.Context) (fs.FileInfo, error) {
+	held, err := s.store.Config(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.running.Store(held)
+	seen, err := s.applyFile(ctx)
+	if err != nil && len(held.APIs) > 0 && s.refused(err) {
+		return seen, nil
+	}
+	return seen, err
+}
+
 // reapplyFile applies the file that changed, or says what its mistakes are.
 func (s *sidecar) reapplyFile(ctx context.Context) {
 	s.persist(ctx, "applying the catalog", func() error {
 		_, err := s.applyFile(ctx)
 		var broken *brokenCatalog
-		var invalid *store.InvalidError
 		switch {
 		case errors.As(err, &broken):
 			for _, m := range broken.mistakes {
 				s.log.Error("the catalog is refused, the last good one stays", "mistake", m.String())
 			}
 			return nil // only another change of the file mends it
-		case errors.As(err, &invalid):
-			for _, m := range invalid.Mistakes {
-				s.log.Error("the catalog is refused, the last good one stays", "field", m.Field, "mistake", m.Message)
-			}
-			return nil
 		case err == nil:
-			s.reread.Store(true) // the file is touched when a secret's file has changed
-			s.move()
+			wake(s.configured) // the file is touched when a secret's file has changed
+		case s.refused(err):
+			return nil
 		}
 		return err
 	})
 }
 
+// refused says whether the store refused the file for what is in it, and logs why.
+func (s *sidecar) refused(err error) bool {
+	var invalid *store.InvalidError
+	var used *store.InUseError
+	switch {
+	case errors.As(err, &invalid):
+		for _, m := range invalid.Mistakes {
+			s.log.Error("the catalog is refused, the last good one stays", "field", m.Field, "mistake", m.Message)
+		}
+	case errors.As(err, &used):
+		s.log.Error("the catalog is refused, the last good one stays", "mistake", used.Error())
+	default:
+		return false
+	}
+	return true
+}
+
 // accept says whether the gateway can run with a catalog: what can fail without having
-// changed anything. Its errors hold no secret.
+// changed anything. A secret that is where it was before is not looked for: if it is missing,
+// that is no fault of this change. Its errors hold no secret.
 func (s *sidecar) accept(c *catalog.Catalog) error {
-	if _, err := backendKeys(c, s.reader); err != nil {
+	changed := *c
+	changed.APIs = slices.DeleteFunc(slices.Clone(c.APIs), s.hasKey)
+	if _, err := backendKeys(&changed, s.reader); err != nil {
 		return err
 	}
 	if s.xds == "" {
@@ -85,6 +116,13 @@ func (s *sidecar) accept(c *catalog.Catalog) error {
 	}
 	_, _, err := xds.Files(c, xds.Options{})
 	return err
+}
+
+// hasKey says whether the API's backend has the key that it is published with.
+func (s *sidecar) hasKey(api catalog.API) bool {
+	return api.Backend.Key != nil && slices.ContainsFunc(s.running.Load().APIs, func(held catalog.API) bool {
+		return held.Name == api.Name && held.Backend.Key != nil && *held.Backend.Key == *api.Backend.Key
+	})
 }
 
 // allowSecret says whether the admin API may name a secret of this machine: what it names is

@@ -99,7 +99,11 @@ func (x *Exchange) admit(now time.Time) *refusal {
 	}
 	x.op = &x.api.Operations[match.Operation]
 	x.identity.Operation = x.op.Name
-	return x.authenticate(now)
+	refused := x.authenticate(now)
+	if refused == nil && x.api.Authorization == wire.AuthorizationInject && x.api.BackendKey == "" {
+		return unavailable("backend_key_missing")
+	}
+	return refused
 }
 
 func (x *Exchange) authenticate(now time.Time) *refusal {

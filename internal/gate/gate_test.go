@@ -177,6 +177,18 @@ func TestRefusedWithoutAskingAnyone(t *testing.T) {
 	}
 }
 
+// A backend's key that the sidecar does not find closes its API, and no other.
+func TestAnAPIWithoutItsBackendsKeyIsClosed(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.snapshot.APIs[0].BackendKey = "" })
+	_, outcome := f.begin(request("POST", "/demo/execute/m", "ocp-apim-subscription-key: "+goodKey))
+	wantRefusal(t, 503, "backend_key_missing", outcome)
+	_, outcome = f.begin(request("POST", "/demo/execute/m"))
+	wantRefusal(t, 401, "key_missing", outcome) // who has no key learns nothing of it
+	if _, outcome = f.begin(request("POST", "/other/execute/m", "x-my-key: "+otherKey)); outcome.Step != gate.Ask {
+		t.Errorf("another API: %+v", outcome)
+	}
+}
+
 func TestEditsOfAForwardedRequest(t *testing.T) {
 	for name, c := range map[string]struct {
 		pairs [][2]string

@@ -105,7 +105,8 @@ type API struct {
 	Keys   Keys    `json:"keys"`
 	// Authorization says what becomes of the Authorization header.
 	Authorization Authorization `json:"authorization"`
-	BackendKey    string        `json:"backend_key,omitempty"` // for AuthorizationInject; secret
+	// BackendKey is for AuthorizationInject; secret. Without it the API's calls are refused.
+	BackendKey string `json:"backend_key,omitempty"`
 	// Open is the scope under which a request without a key passes, as an index into
 	// Snapshot.Scopes; -1 where a key is required.
 	Open int `json:"open"`

@@ -2,7 +2,6 @@ package filterapi
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -50,9 +49,6 @@ func (p parts) apis() ([]wire.API, error) {
 	for _, api := range p.catalog.APIs {
 		key := p.catalog.BackendKeys[api.Name]
 		authorization := wire.Authorization(cmp.Or(api.Backend.Authorization, string(wire.AuthorizationPass)))
-		if authorization == wire.AuthorizationInject && key == "" {
-			return nil, fmt.Errorf("API %q: no backend key to inject", api.Name)
-		}
 		if authorization != wire.AuthorizationInject {
 			key = ""
 		}
