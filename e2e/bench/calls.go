@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,8 @@ import (
 )
 
 // calls is how often the variant has asked someone so far: its sidecar or its server; 0 for
-// a variant that has neither. Watches, which no request causes, are not counted.
+// a variant that has neither. What comes with the clock and keeps no request waiting is not
+// counted: watches, and reports of usage, at most four a second of each worker.
 func (l *lane) calls(ctx context.Context) (float64, error) {
 	switch {
 	case l.filtered:
@@ -34,6 +36,8 @@ func (l *lane) calls(ctx context.Context) (float64, error) {
 	return 0, nil
 }
 
+var clockwork = []string{wire.PathWatch, wire.PathPages, wire.PathUsage}
+
 func (l *lane) sidecarCalls(ctx context.Context) (total float64, err error) {
 	found := false
 	err = each(ctx, http.DefaultClient, "http://"+l.metrics+"/metrics", func(line string) error {
@@ -44,7 +48,7 @@ func (l *lane) sidecarCalls(ctx context.Context) (total float64, err error) {
 		found = true
 		labels, value, _ := strings.Cut(labels, "} ")
 		n, err := strconv.ParseFloat(value, 64)
-		if err == nil && !strings.Contains(labels, strconv.Quote(wire.PathWatch)) {
+		if err == nil && !slices.ContainsFunc(clockwork, func(path string) bool { return strings.Contains(labels, strconv.Quote(path)) }) {
 			total += n
 		}
 		return err

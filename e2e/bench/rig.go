@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -52,6 +53,7 @@ type lane struct {
 	metrics   string             // address of the sidecar's metrics; empty: there is no sidecar
 	processes []*process.Process // whose CPU time is the variant's
 	clients   []*client
+	patience  time.Duration // with what starts; 0: readyWithin
 }
 
 // startRig starts all variants and returns when each has let a request through.
@@ -129,10 +131,12 @@ func readCatalog(file, backend string) (*catalog.Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the catalog: %w", err)
 	}
-	c, mistakes := catalog.Parse(file, text, catalog.Options{AllowBackends: []string{loopback}, BackendOverrides: map[string]string{apiName: backend}})
+	overrides := map[string]string{apiName: backend}
+	c, mistakes := catalog.Parse(file, text, catalog.Options{AllowBackends: []string{loopback}, BackendOverrides: overrides})
 	if len(mistakes) > 0 {
 		return nil, errors.New(mistakes[0].String())
 	}
+	c.Override(overrides)
 	return c, nil
 }
 
@@ -229,7 +233,7 @@ func (l *lane) ended() error {
 
 // await tries until there is no error, and returns the last one when readyWithin is over.
 func (l *lane) await(ctx context.Context, what string, try func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(l.patience, readyWithin))
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
