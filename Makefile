@@ -57,9 +57,13 @@ check: go ## Check formatting, lint, policies and known vulnerabilities; the tre
 bench: go envoy-or-name postgres-or-name build ## Compare the filter with bare Envoy, Lua and ext_authz
 	$(GO) run ./e2e/bench
 
+.PHONY: bench-keys
+bench-keys: go envoy-or-name build ## Measure 1,000,000 subscriptions: memory, look-up, revocation
+	$(GO) run ./e2e/bench keys
+
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # --- building ------------------------------------------------------------------------------
 

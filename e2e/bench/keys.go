@@ -43,8 +43,8 @@ func measureKeysIfTold() {
 	c := keysConfig{root: clone(), sizes: []int{1000, 1_000_000}}
 	f := flag.NewFlagSet(keysCommand, flag.ExitOnError)
 	f.IntVar(&c.workers, "workers", 2, "Envoy's workers")
-	f.IntVar(&c.requests, "requests", 4000, "requests for each figure of the look-up, in each round")
-	f.IntVar(&c.rounds, "rounds", 7, "rounds of them")
+	f.IntVar(&c.requests, "requests", 3000, "requests for each figure of the look-up, in each round")
+	f.IntVar(&c.rounds, "rounds", 15, "rounds of them")
 	f.IntVar(&c.revokes, "revokes", 5, "keys that are revoked one after the other")
 	f.Func("subscriptions", "N,...: how many there are (default 1000,1000000)", func(list string) error {
 		c.sizes = nil
@@ -68,8 +68,8 @@ func measureKeysIfTold() {
 // keysFigures is what was measured with one number of subscriptions.
 type keysFigures struct {
 	subscriptions   int
-	seed            time.Duration
-	load            time.Duration // of the sidecar, from its start until it listens
+	apply           time.Duration // of the sidecar's start with a catalog file, until it listens
+	restart         time.Duration // the same without one
 	sidecarMemory   int64         // resident, at rest
 	sidecarPeak     int64
 	snapshot, pages int64         // bytes: of the answer to a watch; of all pages
@@ -78,6 +78,8 @@ type keysFigures struct {
 	envoyMemory     int64         // resident, of the whole process
 	tables          []int64       // linear memories of the filter, the main thread's among them
 	tablesBusy      []int64       // the same after all other measurements
+	alone           time.Duration // of a look-up, without Envoy
+	module          float64       // microseconds by which unknown is more than again, in the same round
 	unknown, known  float64       // CPU microseconds of a request with another key each time; 0: too few keys
 	again           float64       // and with the same key
 	revoked         []time.Duration
@@ -89,71 +91,74 @@ func runKeys(ctx context.Context, out io.Writer, c keysConfig) (err error) {
 			err = cause
 		}
 	}()
-	var all []keysFigures
+	var rigs []*keysRig
+	defer func() {
+		for _, k := range rigs {
+			k.rig.stop()
+			os.RemoveAll(k.dir)
+		}
+	}()
 	for _, n := range c.sizes {
-		f, err := measureKeys(ctx, out, c, n)
-		if err != nil {
+		k := &keysRig{lane: &lane{variant: variant{name: "keys", filtered: true}, patience: keysRun}, secret: newKey(), workers: c.workers}
+		k.subscriptions = n
+		if k.dir, err = os.MkdirTemp("", "tgk"); err != nil { // short: a socket's path has at most 107 bytes
+			return fmt.Errorf("making a folder: %w", err)
+		}
+		k.rig = &rig{root: c.root, dir: k.dir, lanes: []*lane{k.lane}}
+		rigs = append(rigs, k)
+		if err := k.prepare(ctx, out); err != nil {
 			return fmt.Errorf("with %d subscriptions: %w", n, err)
 		}
-		all = append(all, f)
 	}
-	return printKeys(out, all)
+	fmt.Fprintf(out, "Looking keys up, %d rounds of each\n", c.rounds)
+	if err := lookUp(ctx, c, rigs); err != nil {
+		return fmt.Errorf("looking keys up: %w", err)
+	}
+	fmt.Fprintf(out, "Revoking %d keys of each\n", c.revokes)
+	for _, k := range rigs {
+		for i := range c.revokes {
+			took, err := k.revoke(ctx, i)
+			if err != nil {
+				return fmt.Errorf("revoking one of %d keys: %w", 2*k.subscriptions, err)
+			}
+			k.revoked = append(k.revoked, took)
+		}
+		if k.tablesBusy, err = linearMemories(k.envoyPID()); err != nil {
+			return err
+		}
+	}
+	return printKeys(out, rigs)
 }
 
-// keysRig is a gateway of so many subscriptions.
+// keysRig is a gateway of so many subscriptions, and what was measured of it.
 type keysRig struct {
 	*lane
-	subscriptions int
-	secret        string // that all keys begin with
-	workers       int
+	keysFigures
+	secret  string // that all keys begin with
+	workers int
 }
 
-func measureKeys(ctx context.Context, out io.Writer, c keysConfig, n int) (f keysFigures, err error) {
-	f.subscriptions = n
-	dir, err := os.MkdirTemp("", "tgk") // short: a socket's path has at most 107 bytes
-	if err != nil {
-		return f, fmt.Errorf("making a folder: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	r := &rig{root: c.root, dir: dir}
+// prepare fills a store and starts a gateway with it.
+func (k *keysRig) prepare(ctx context.Context, out io.Writer) error {
+	r := k.rig
 	r.keys.consumer, r.keys.backend = newKey(), newKey()
-	defer r.stop()
 	version, err := bootstrap.ReadVersion(filepath.Join(r.root, ".envoy-version"))
 	if err != nil {
-		return f, err
+		return err
 	}
 	if r.envoy, err = bootstrap.FindEnvoy(ctx, version, os.Getenv("ENVOY"), "envoy", filepath.Join(r.root, ".tools/envoy/envoy/_bin/envoy")); err != nil {
-		return f, fmt.Errorf("%w: run `make envoy`, or name one in $ENVOY", err)
+		return fmt.Errorf("%w: run `make envoy`, or name one in $ENVOY", err)
 	}
 	if r.backend, err = startBackend(); err != nil {
-		return f, err
+		return err
 	}
-	k := &keysRig{lane: &lane{variant: variant{name: "keys", filtered: true}, rig: r, dir: dir}, subscriptions: n, secret: newKey(), workers: c.workers}
-	r.lanes = append(r.lanes, k.lane)
-	fmt.Fprintf(out, "Writing %d subscriptions with two keys each\n", n)
+	fmt.Fprintf(out, "Writing %d subscriptions with two keys each\n", k.subscriptions)
 	began := time.Now()
 	if err := k.seed(ctx); err != nil {
-		return f, fmt.Errorf("writing subscriptions: %w", err)
+		return fmt.Errorf("writing subscriptions: %w", err)
 	}
-	f.seed = time.Since(began)
-	fmt.Fprintln(out, "Starting the sidecar, then Envoy")
-	if err := k.startAll(ctx, &f); err != nil {
-		return f, err
-	}
-	fmt.Fprintf(out, "Looking keys up, %d rounds\n", c.rounds)
-	if err := k.lookUp(ctx, c, &f); err != nil {
-		return f, fmt.Errorf("looking keys up: %w", err)
-	}
-	fmt.Fprintf(out, "Revoking %d keys\n", c.revokes)
-	for i := range c.revokes {
-		took, err := k.revoke(ctx, i)
-		if err != nil {
-			return f, fmt.Errorf("revoking a key: %w", err)
-		}
-		f.revoked = append(f.revoked, took)
-	}
-	f.tablesBusy, err = linearMemories(k.envoyPID())
-	return f, err
+	fmt.Fprintf(out, "Starting a gateway with them, which took %s to write\n", seconds(time.Since(began)))
+	return k.startAll(ctx)
 }
 
 // key is one of a subscription, 1 or 2.
@@ -163,20 +168,37 @@ func (k *keysRig) key(subscription, slot int) string {
 
 func (k *keysRig) envoyPID() int { return k.processes[len(k.processes)-1].PID() }
 
-// startAll starts sidecar and Envoy and measures that.
-func (k *keysRig) startAll(ctx context.Context, f *keysFigures) (err error) {
+// serve runs the sidecar, with a catalog to apply or with what its store holds, and returns
+// how long it takes until it answers filters.
+func (k *keysRig) serve(ctx context.Context, more ...string) (*process.Process, time.Duration, error) {
+	args := append([]string{"serve", "--store", k.path("tollgate.db"), "--socket", k.path("sidecar.sock"), "--admin", k.path("admin-api.sock"),
+		"--xds", k.path("xds"), "--allow-backend", loopback, "--backend", apiName + "=" + k.rig.backend.url(), "--allow-env", "AZUREML_API_KEY"}, more...)
+	began := time.Now()
+	if err := k.run(process.Program{Name: "the sidecar", Path: filepath.Join(k.rig.root, binaryFile), Args: args, Env: k.rig.env(),
+		Log: k.path(fmt.Sprintf("sidecar.%d.log", len(k.processes)))}); err != nil {
+		return nil, 0, err
+	}
+	err := k.await(ctx, "the sidecar", func() error { return dials("unix", k.path("sidecar.sock")) })
+	return k.processes[len(k.processes)-1], time.Since(began), err
+}
+
+// startAll starts sidecar and Envoy and measures that. What is measured of the sidecar is
+// its second start: the first one applies the catalog.
+func (k *keysRig) startAll(ctx context.Context) error {
 	if err := os.MkdirAll(k.path("xds"), 0o700); err != nil {
 		return err
 	}
-	began := time.Now()
-	if err := k.startSidecar(ctx); err != nil {
+	sidecar, took, err := k.serve(ctx, "--catalog", filepath.Join(k.rig.root, catalogFile))
+	if err != nil {
 		return err
 	}
-	f.load = time.Since(began)
-	if err := k.await(ctx, "the sidecar's socket", func() error { return dials("unix", k.path("sidecar.sock")) }); err != nil {
+	k.apply = took
+	sidecar.Stop(stopGrace)
+	k.processes = nil
+	if sidecar, k.restart, err = k.serve(ctx); err != nil {
 		return err
 	}
-	if err := k.readTable(ctx, f); err != nil {
+	if err := k.readTable(ctx); err != nil {
 		return fmt.Errorf("reading what the sidecar hands out: %w", err)
 	}
 	if k.port, err = process.Port(loopback, 0); err != nil {
@@ -192,7 +214,7 @@ func (k *keysRig) startAll(ctx context.Context, f *keysFigures) (err error) {
 	if err := k.await(ctx, "Envoy", func() error { return dials("tcp", k.address()) }); err != nil {
 		return err
 	}
-	began = time.Now()
+	began := time.Now()
 	each, err := k.eachWorker(ctx)
 	if err != nil {
 		return err
@@ -203,23 +225,23 @@ func (k *keysRig) startAll(ctx context.Context, f *keysFigures) (err error) {
 			return err
 		}
 	}
-	f.ready = time.Since(began)
-	if f.sidecarMemory, f.sidecarPeak, err = residentMemory(k.processes[0].PID()); err != nil {
+	k.ready = time.Since(began)
+	if k.sidecarMemory, k.sidecarPeak, err = residentMemory(sidecar.PID()); err != nil {
 		return err
 	}
-	if f.envoyMemory, _, err = residentMemory(k.envoyPID()); err != nil {
+	if k.envoyMemory, _, err = residentMemory(k.envoyPID()); err != nil {
 		return err
 	}
-	f.tables, err = linearMemories(k.envoyPID())
+	k.tables, err = linearMemories(k.envoyPID())
 	return err
 }
 
-func printKeys(w io.Writer, all []keysFigures) error {
+func printKeys(w io.Writer, rigs []*keysRig) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, of func(f keysFigures) string) {
 		fmt.Fprintf(t, "%s\t", name)
-		for _, f := range all {
-			fmt.Fprintf(t, "%s\t", of(f))
+		for _, k := range rigs {
+			fmt.Fprintf(t, "%s\t", of(k.keysFigures))
 		}
 		fmt.Fprintln(t)
 	}
@@ -227,12 +249,15 @@ func printKeys(w io.Writer, all []keysFigures) error {
 	row("subscriptions, two keys each", func(f keysFigures) string { return strconv.Itoa(f.subscriptions) })
 	row("snapshot", func(f keysFigures) string { return kib(f.snapshot) })
 	row("pages", func(f keysFigures) string { return fmt.Sprintf("%d of %s", f.numberOfPages, mib(f.pages)) })
-	row("sidecar ready after", func(f keysFigures) string { return seconds(f.load) })
+	row("sidecar applies the catalog, ready after", func(f keysFigures) string { return seconds(f.apply) })
+	row("sidecar ready after", func(f keysFigures) string { return seconds(f.restart) })
 	row("sidecar's memory, and peak", func(f keysFigures) string { return mib(f.sidecarMemory) + ", " + mib(f.sidecarPeak) })
 	row("workers ready after", func(f keysFigures) string { return seconds(f.ready) })
 	row("Envoy's memory", func(f keysFigures) string { return mib(f.envoyMemory) })
 	row("filter's memory, largest of a thread", func(f keysFigures) string { return mib(largest(f.tables)) })
 	row("the same after the load", func(f keysFigures) string { return mib(largest(f.tablesBusy)) })
+	row("look-up of a key alone, outside Envoy", func(f keysFigures) string { return fmt.Sprintf("%d ns", f.alone.Nanoseconds()) })
+	row("look-up in the module, about", func(f keysFigures) string { return micros(f.module) })
 	row("request with an unknown key, CPU", func(f keysFigures) string { return micros(f.unknown) })
 	row("with another known key each time", func(f keysFigures) string { return micros(f.known) })
 	row("with the same key each time", func(f keysFigures) string { return micros(f.again) })
@@ -246,14 +271,19 @@ func printKeys(w io.Writer, all []keysFigures) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "\nMemory of the filter is the linear memory of its module, as large as it has grown; CPU is Envoy's, all of a request.")
-	last := all[len(all)-1]
+	fmt.Fprintln(w, "\nMemory of the filter is the linear memory of its module, as large as it has grown. A look-up is digest, MAC and search of a key\n"+
+		"that is not remembered; in the module it is what a request with an unknown key takes more than one with a key that is.\n"+
+		"CPU is Envoy's, all of a request that the filter refuses by its key.")
+	first, last := rigs[0], rigs[len(rigs)-1]
 	lines := []string{
 		fmt.Sprintf("keys_subscriptions=%d", last.subscriptions),
 		fmt.Sprintf("keys_worker_mib=%.1f", float64(max(largest(last.tables), largest(last.tablesBusy)))/(1<<20)),
-		fmt.Sprintf("keys_sidecar_seconds=%.2f", last.load.Seconds()),
+		fmt.Sprintf("keys_sidecar_seconds=%.2f", last.restart.Seconds()),
 		fmt.Sprintf("keys_ready_seconds=%.2f", last.ready.Seconds()),
-		fmt.Sprintf("keys_unknown_us_over_smallest=%.3f", last.unknown/all[0].unknown),
+		fmt.Sprintf("keys_lookup_over_smallest=%.3f", float64(last.alone)/float64(first.alone)),
+		fmt.Sprintf("keys_module_lookup_over_smallest=%.3f", last.module/first.module),
+		fmt.Sprintf("keys_again_over_smallest=%.3f", last.again/first.again),
+		fmt.Sprintf("keys_unknown_over_smallest=%.3f", last.unknown/first.unknown),
 	}
 	worst := time.Duration(0)
 	for _, d := range last.revoked {

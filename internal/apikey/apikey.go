@@ -14,7 +14,7 @@ const MaxLength = 256
 func Digest(key string) [32]byte { return sha256.Sum256([]byte(key)) }
 
 // MAC is what a snapshot carries of a digest: HMAC-SHA-256 under the store's pepper, cut
-// to 16 bytes. Who reads a snapshot cannot look digests up in another one.
+// to 16 bytes, of which pages of keys have the first 12. Who reads a snapshot cannot look digests up in another one.
 func MAC(pepper []byte, digest [32]byte) [16]byte {
 	h := hmac.New(sha256.New, pepper)
 	h.Write(digest[:])

@@ -10,7 +10,6 @@ import (
 	"math/bits"
 	"slices"
 	"sort"
-	"strconv"
 )
 
 // A snapshot's keys and subscriptions come in pages, so that a change of one key moves two
@@ -23,12 +22,16 @@ const (
 	SubscriptionsPerPage = 63 * 64
 	// SubscriptionIDMax is the largest id that a key's record can name.
 	SubscriptionIDMax = 1<<30 - 1
-	// PageMax is the largest page in bytes: one of keys that all expire by themselves.
-	PageMax = 4 + KeysPerPage*expiringKeySize
+	// PageMax is the largest page in bytes, a full one of subscriptions.
+	PageMax = bitmapSize + SubscriptionsPerPage*subscriptionSize
+	// MACSize is how many bytes of a KeyRecord's MAC stand in a page. Who does not know the
+	// pepper has to try 2^75 keys, each with a request, to find one that is taken for one of
+	// two million others.
+	MACSize = 12
 
-	keySize          = 20 // MAC 16, reference 4
-	expiringKeySize  = 24 // and the key's own expiry
-	subscriptionSize = 12 // revision 4, expires 4, scope and state 4
+	keySize          = MACSize + 4 // and a reference
+	expiringKeySize  = keySize + 4 // and the key's own expiry
+	subscriptionSize = 12          // revision 4, expires 4, scope and state 4
 	bitmapSize       = SubscriptionsPerPage / 8
 	keyEntrySize     = 17 // of Snapshot.Keys: depth 1, digest 16
 	depthMax         = 32
@@ -63,16 +66,16 @@ func ParseDigest(text string) (Digest, error) {
 
 // Key is one key in a page of keys.
 type Key struct {
-	MAC          [16]byte // see KeyRecord
-	Subscription uint32   // 1 to SubscriptionIDMax
+	MAC          [MACSize]byte // the first bytes of KeyRecord.MAC
+	Subscription uint32        // 1 to SubscriptionIDMax
 	Slot         Slot
 	Expires      uint32 // Unix seconds, of a key that goes before its subscription; 0: with it
 }
 
 // PackKeyPage packs keys, which are in ascending order of their MACs.
 //
-// Packed, little endian: the number 4 of keys without an expiry of their own; these, MAC 16
-// and reference 4; the others, MAC 16, reference 4 and expiry 4. A reference is
+// Packed, little endian: the number 4 of keys without an expiry of their own; these, MAC 12
+// and reference 4; the others, MAC 12, reference 4 and expiry 4. A reference is
 // Subscription<<2 | Slot. No keys are no bytes.
 func PackKeyPage(keys []Key) []byte {
 	if len(keys) == 0 {
@@ -131,8 +134,8 @@ func keyLists(page []byte) (plain, expiring []byte) {
 }
 
 func readKey(record []byte) Key {
-	reference := binary.LittleEndian.Uint32(record[16:])
-	return Key{MAC: [16]byte(record), Subscription: reference >> 2, Slot: Slot(reference & 3)}
+	reference := binary.LittleEndian.Uint32(record[MACSize:])
+	return Key{MAC: [MACSize]byte(record), Subscription: reference >> 2, Slot: Slot(reference & 3)}
 }
 
 // checkKeyPage holds a page against what PackKeyPage makes of MACs that begin with the depth
@@ -152,38 +155,13 @@ func checkKeyPage(page []byte, first uint32, depth int) error {
 	}{{plain, keySize}, {expiring, expiringKeySize}} {
 		var before []byte
 		for r := list.records; len(r) > 0; r = r[list.size:] {
-			if start := binary.BigEndian.Uint32(r); start < first || start > last || before != nil && bytes.Compare(before, r[:16]) >= 0 {
+			if start := binary.BigEndian.Uint32(r); start < first || start > last || before != nil && bytes.Compare(before, r[:MACSize]) >= 0 {
 				return errors.New("a page of keys is out of order")
 			}
-			before = r[:16]
+			before = r[:MACSize]
 		}
 	}
 	return nil
-}
-
-// findKey finds the key of mac in a page.
-func findKey(page []byte, mac [16]byte) (Key, bool) {
-	if len(page) == 0 {
-		return Key{}, false
-	}
-	plain, expiring := keyLists(page)
-	if record := search(plain, keySize, mac); record != nil {
-		return readKey(record), true
-	}
-	if record := search(expiring, expiringKeySize, mac); record != nil {
-		k := readKey(record)
-		k.Expires = binary.LittleEndian.Uint32(record[keySize:])
-		return k, true
-	}
-	return Key{}, false
-}
-
-func search(records []byte, size int, mac [16]byte) []byte {
-	i, found := sort.Find(len(records)/size, func(i int) int { return bytes.Compare(mac[:], records[i*size:i*size+16]) })
-	if !found {
-		return nil
-	}
-	return records[i*size : (i+1)*size]
 }
 
 // SubscriptionRecord is a subscription as the filter sees it.
@@ -276,7 +254,7 @@ func PackPages(records []KeyRecord) (keys, subscriptions []byte, pages Pages) {
 	all := make([]Key, 0, len(records))
 	byID := map[uint32]SubscriptionRecord{}
 	for _, r := range records {
-		all = append(all, Key{MAC: r.MAC, Subscription: r.Subscription, Slot: r.Slot, Expires: r.KeyExpires})
+		all = append(all, Key{MAC: [MACSize]byte(r.MAC[:]), Subscription: r.Subscription, Slot: r.Slot, Expires: r.KeyExpires})
 		byID[r.Subscription] = SubscriptionRecord{ID: r.Subscription, Revision: r.Revision, Expires: r.Expires, Scope: r.Scope, State: r.State}
 	}
 	slices.SortFunc(all, compareMAC)
@@ -309,164 +287,4 @@ func packKeyPages(list []byte, keys []Key, depth int, pages Pages) []byte {
 // which all agree.
 func SplitKeys(keys []Key, depth int) int {
 	return sort.Search(len(keys), func(i int) bool { return keys[i].MAC[depth/8]>>(7-depth%8)&1 == 1 })
-}
-
-// Missing lists the digests of a snapshot's pages that has does not know, each once, in the
-// snapshot's order.
-func (s Snapshot) Missing(has func(Digest) bool) []Digest {
-	var missing []Digest
-	seen := map[Digest]bool{{}: true}
-	note := func(digest Digest) {
-		if !seen[digest] {
-			seen[digest] = true
-			if !has(digest) {
-				missing = append(missing, digest)
-			}
-		}
-	}
-	for i := 0; i+keyEntrySize <= len(s.Keys); i += keyEntrySize {
-		note(Digest(s.Keys[i+1:]))
-	}
-	for i := 0; i+len(Digest{}) <= len(s.Subscriptions); i += len(Digest{}) {
-		note(Digest(s.Subscriptions[i:]))
-	}
-	return missing
-}
-
-// KeyTable is the pages of one snapshot, to be looked up. Pages hold no pointers, so a
-// garbage collector passes over a million keys as over one.
-type KeyTable struct {
-	keys          []keyPage
-	subscriptions []page
-}
-
-type page struct {
-	digest Digest
-	packed []byte
-}
-
-type keyPage struct {
-	page
-	first uint32 // the first four bytes of its MACs are this or more
-}
-
-// OpenPages opens a snapshot's pages. Those that before holds are its, the others come from
-// fetched, whose digests are what they say, and are checked. It takes all of them or none.
-func OpenPages(s Snapshot, fetched Pages, before KeyTable) (KeyTable, error) {
-	if len(s.Keys)%keyEntrySize != 0 || len(s.Subscriptions)%len(Digest{}) != 0 {
-		return KeyTable{}, errors.New("opening pages: a list of pages is cut short")
-	}
-	held := make(Pages, len(before.keys)+len(before.subscriptions))
-	before.each(func(p page) { held[p.digest] = p.packed })
-	t := KeyTable{keys: make([]keyPage, len(s.Keys)/keyEntrySize), subscriptions: make([]page, len(s.Subscriptions)/len(Digest{}))}
-	next := uint64(0)
-	for i := range t.keys {
-		entry := s.Keys[i*keyEntrySize:]
-		depth, digest := int(entry[0]), Digest(entry[1:])
-		if depth > depthMax || next%(1<<(depthMax-depth)) != 0 || next >= 1<<depthMax {
-			return KeyTable{}, errors.New("opening pages: the pages of keys do not fit together")
-		}
-		p, isNew, err := find(digest, held, fetched)
-		if err == nil && isNew {
-			err = checkKeyPage(p.packed, uint32(next), depth)
-		}
-		if err != nil {
-			return KeyTable{}, errors.New("opening pages: " + err.Error())
-		}
-		t.keys[i] = keyPage{p, uint32(next)}
-		next += 1 << (depthMax - depth)
-	}
-	if len(t.keys) > 0 && next != 1<<depthMax {
-		return KeyTable{}, errors.New("opening pages: the pages of keys do not fit together")
-	}
-	for i := range t.subscriptions {
-		p, isNew, err := find(Digest(s.Subscriptions[i*len(Digest{}):]), held, fetched)
-		if err == nil && isNew {
-			err = checkSubscriptionPage(p.packed)
-		}
-		if err != nil {
-			return KeyTable{}, errors.New("opening pages: " + err.Error())
-		}
-		t.subscriptions[i] = p
-	}
-	return t, nil
-}
-
-func find(digest Digest, held, fetched Pages) (p page, isNew bool, err error) {
-	if digest == (Digest{}) {
-		return page{}, false, nil
-	}
-	if packed, ok := held[digest]; ok {
-		return page{digest, packed}, false, nil
-	}
-	if packed, ok := fetched[digest]; ok {
-		return page{digest, packed}, true, nil
-	}
-	return page{}, false, errors.New("page " + digest.String() + " is not there")
-}
-
-func (t KeyTable) each(do func(page)) {
-	for _, p := range t.keys {
-		do(p.page)
-	}
-	for _, p := range t.subscriptions {
-		do(p)
-	}
-}
-
-// Digests are those of the pages held.
-func (t KeyTable) Digests() map[Digest]bool {
-	held := make(map[Digest]bool, len(t.keys)+len(t.subscriptions))
-	t.each(func(p page) { held[p.digest] = true })
-	return held
-}
-
-// Bytes is the size of the pages held.
-func (t KeyTable) Bytes() int {
-	n := 0
-	t.each(func(p page) { n += len(p.packed) })
-	return n
-}
-
-// Origin says from which pages a record came. Where both are still what they were, so is the
-// record.
-type Origin struct {
-	key                     int
-	keyDigest, subscription Digest
-}
-
-// Find returns the record of mac; false where no key has it, or its subscription is gone.
-// Scope is the Scope.Number.
-func (t KeyTable) Find(mac [16]byte) (KeyRecord, Origin, bool) {
-	start := binary.BigEndian.Uint32(mac[:])
-	at := sort.Search(len(t.keys), func(i int) bool { return t.keys[i].first > start }) - 1
-	if at < 0 {
-		return KeyRecord{}, Origin{}, false
-	}
-	key, ok := findKey(t.keys[at].packed, mac)
-	place := SubscriptionPage(key.Subscription)
-	if !ok || place >= len(t.subscriptions) {
-		return KeyRecord{}, Origin{}, false
-	}
-	sub, ok := findSubscription(t.subscriptions[place].packed, key.Subscription)
-	if !ok {
-		return KeyRecord{}, Origin{}, false
-	}
-	return KeyRecord{
-		MAC: mac, Subscription: key.Subscription, Revision: sub.Revision, Expires: sub.Expires, Scope: sub.Scope,
-		State: sub.State, Slot: key.Slot, KeyExpires: key.Expires,
-	}, Origin{at, t.keys[at].digest, t.subscriptions[place].digest}, true
-}
-
-// Holds says whether Find would return record again, which it returned with origin, from
-// this table or an earlier one.
-func (t KeyTable) Holds(record KeyRecord, origin Origin) bool {
-	place := SubscriptionPage(record.Subscription)
-	return origin.key < len(t.keys) && t.keys[origin.key].digest == origin.keyDigest &&
-		place < len(t.subscriptions) && t.subscriptions[place].digest == origin.subscription
-}
-
-// String is the form of a revision in a query: "store:number:content".
-func (r Revision) String() string {
-	return r.Store + ":" + strconv.FormatUint(r.Number, 10) + ":" + r.Content
 }

@@ -64,7 +64,7 @@ func TestPagesFindExactlyWhatWasPacked(t *testing.T) {
 			if !table.Holds(got, origin) {
 				t.Fatal("a record is not held where it was found")
 			}
-			want.MAC[15]++
+			want.MAC[wire.MACSize-1]++
 			if _, _, ok := table.Find(want.MAC); ok {
 				t.Fatalf("found %x, which nobody packed", want.MAC)
 			}
@@ -91,7 +91,7 @@ func TestAChangeMovesFewPages(t *testing.T) {
 		_, old, _ := open(t, all, wire.KeyTable{})
 		changed := slices.Clone(all)
 		at := rapid.IntRange(0, len(all)-1).Draw(t, "changed")
-		moved := 0
+		var moved int
 		switch id := all[at].Subscription; rapid.SampledFrom([]string{"another key", "no key", "another state"}).Draw(t, "how") {
 		case "another key":
 			changed[at].MAC = [16]byte{^all[at].MAC[0], 1, 2}
@@ -130,7 +130,9 @@ func TestAChangeMovesFewPages(t *testing.T) {
 }
 
 func TestBadPages(t *testing.T) {
-	key := func(b byte) wire.Key { return wire.Key{MAC: [16]byte{b}, Subscription: 1, Slot: wire.SlotPrimary} }
+	key := func(b byte) wire.Key {
+		return wire.Key{MAC: [wire.MACSize]byte{b}, Subscription: 1, Slot: wire.SlotPrimary}
+	}
 	late := key(3)
 	late.Expires = 1
 	good := wire.PackKeyPage([]wire.Key{key(1), key(2), late})
@@ -143,7 +145,7 @@ func TestBadPages(t *testing.T) {
 	}{
 		"good":                     {good, sub, []int{0}, ""},
 		"good, in half of it":      {good, sub, []int{1, 1}, ""},
-		"in the wrong half":        {edited(good, func(p []byte) []byte { p[4] = 0x80; p[24] = 0x81; p[48] = 0x82; return p }), sub, []int{1, 1}, "out of order"},
+		"in the wrong half":        {edited(good, func(p []byte) []byte { p[4] = 0x80; p[20] = 0x81; p[36] = 0x82; return p }), sub, []int{1, 1}, "out of order"},
 		"out of order":             {edited(good, func(p []byte) []byte { p[4] = 2; return p }), sub, []int{0}, "out of order"},
 		"cut short":                {good[:len(good)-1], sub, []int{0}, "cut short"},
 		"longer than it is":        {edited(good, func(p []byte) []byte { p[0] = 9; return p }), sub, []int{0}, "cut short"},
@@ -189,7 +191,7 @@ func TestKeyPagesAreReadAsTheyWerePacked(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var want []wire.Key
 		for i := range rapid.IntRange(0, 50).Draw(t, "keys") {
-			want = append(want, wire.Key{MAC: [16]byte{byte(i)}, Subscription: rapid.Uint32Range(1, wire.SubscriptionIDMax).Draw(t, "id"),
+			want = append(want, wire.Key{MAC: [wire.MACSize]byte{byte(i)}, Subscription: rapid.Uint32Range(1, wire.SubscriptionIDMax).Draw(t, "id"),
 				Slot: wire.Slot(rapid.IntRange(1, 2).Draw(t, "slot")), Expires: rapid.SampledFrom([]uint32{0, 0, 1, 1 << 31}).Draw(t, "expires")})
 		}
 		if diff := cmp.Diff(want, wire.ReadKeyPage(wire.PackKeyPage(want))); diff != "" {

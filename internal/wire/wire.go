@@ -6,6 +6,8 @@
 // before it; a filter that reads an unknown enumeration value denies.
 package wire
 
+import "strconv"
+
 // Version is the wire version that this build speaks.
 const Version = 2
 
@@ -41,6 +43,11 @@ type Revision struct {
 	Store   string `json:"store"`
 	Number  uint64 `json:"number"`
 	Content string `json:"content"` // a digest
+}
+
+// String is the form of a revision in a query: "store:number:content".
+func (r Revision) String() string {
+	return r.Store + ":" + strconv.FormatUint(r.Number, 10) + ":" + r.Content
 }
 
 // Snapshot is everything a filter needs to know at one Revision.

@@ -136,11 +136,7 @@ func readPages(asked []wire.Digest, size int, pages wire.Pages) error {
 		if err != nil {
 			return err
 		}
-		length := binary.LittleEndian.Uint32(head)
-		if length > wire.PageMax {
-			return errPages
-		}
-		page, err := next(int(length))
+		page, err := next(int(binary.LittleEndian.Uint32(head)))
 		if err != nil {
 			return err
 		}

@@ -184,7 +184,7 @@ func (s *sidecar) apply(c *catalog.Catalog) {
 	s.t.Helper()
 	ctx := context.Background()
 	complete(c)
-	if _, err := s.store.Apply(ctx, store.Application{Catalog: c, Secrets: keys{}, Write: store.Write{Source: store.FileSource("test.yaml")}}); err != nil {
+	if _, err := s.store.Apply(ctx, store.Application{Catalog: c, Secrets: keys{}, Prune: true, Write: store.Write{Source: store.FileSource("test.yaml")}}); err != nil {
 		s.t.Fatal(err)
 	}
 	if _, err := s.engine.SetCatalog(policy.CatalogData(c)); err != nil {

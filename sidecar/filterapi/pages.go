@@ -103,7 +103,7 @@ func (t *table) whole(scopes []wire.Scope, n *numbering) ([]byte, error) {
 	t.keys.each(0, func(page *node, _ int) {
 		for _, k := range wire.ReadKeyPage(page.packed) {
 			if e := t.entry(k.Subscription); e != nil {
-				records = append(records, wire.KeyRecord{MAC: k.MAC, Subscription: k.Subscription, Revision: e.revision, Expires: e.expires,
+				records = append(records, wire.KeyRecord{MAC: e.mac(k), Subscription: k.Subscription, Revision: e.revision, Expires: e.expires,
 					Scope: places[n.of[*e.scope]], State: e.state, Slot: k.Slot, KeyExpires: k.Expires})
 			}
 		}

@@ -110,8 +110,8 @@ type told struct {
 	subs map[uint32]store.Subscription
 	gone map[uint32]int64 // by the change
 	at   map[uint32]int64
-	// twice: half of it is told again, as where a transaction is repeated; fail is how many
-	// calls fail half-way.
+	// twice: half of it is told again, as where a transaction is repeated, but for a
+	// subscription that was removed meanwhile; fail is how many calls fail half-way.
 	twice bool
 	fail  int
 }
@@ -151,8 +151,12 @@ func (s *told) Changed(_ context.Context, after int64, each func(store.Subscript
 		_ = tell(ids[:len(ids)/2])
 		return 0, errors.New("the store is gone")
 	}
-	if s.twice {
-		if err := tell(ids[:len(ids)/2]); err != nil {
+	if s.twice && len(ids) > 0 {
+		if err := tell(ids[:(len(ids)+1)/2]); err != nil {
+			return 0, err
+		}
+		removed := store.Subscription{ID: wire.SubscriptionIDMax >> 8, State: wire.StateActive, Keys: []store.Key{{Slot: wire.SlotPrimary}}}
+		if err := each(removed, false); err != nil {
 			return 0, err
 		}
 	}
@@ -275,6 +279,14 @@ func TestTheTableFollowsTheStore(t *testing.T) {
 		for range changes {
 			steps[random.IntN(len(steps))]()
 		}
+		if round == 20 { // so few are left that pages become one again
+			for i, id := range slices.Sorted(maps.Keys(source.subs)) {
+				if changes = 2; i%3 != 0 {
+					delete(source.subs, id)
+					source.gone[id] = source.now
+				}
+			}
+		}
 		source.twice, source.fail = round%7 == 3, random.IntN(2)
 		failing := source.fail > 0
 		source.mu.Unlock()
@@ -383,12 +395,36 @@ func TestAnotherScopeMovesNothing(t *testing.T) {
 	if !slices.Equal(before.Subscriptions, after.Subscriptions) || !slices.Equal(before.Keys, after.Keys) {
 		t.Error("pages moved")
 	}
+	for _, name := range []string{"Product 1324", "Product 3578"} { // whose hashes begin alike
+		c.Products = append(c.Products, catalog.Product{Name: name, APIs: []string{"Demo"}, SubscriptionRequired: true})
+	}
+	s.apply(c)
+	after = s.snapshot()
 	numbers := map[uint32]bool{0: true}
 	for _, scope := range after.Scopes {
 		if numbers[scope.Number] || scope.Number >= 1<<24 {
 			t.Errorf("scope %+v has another's number", scope)
 		}
 		numbers[scope.Number] = true
+	}
+}
+
+// TestAProductComesAndGoes: what subscribes to a product that the catalog does not have opens
+// nothing, until it has it.
+func TestAProductComesAndGoes(t *testing.T) {
+	source := &told{now: 1, subs: map[uint32]store.Subscription{}, gone: map[uint32]int64{}, at: map[uint32]int64{}}
+	s := start(t, options{wrap: func(kept filterapi.Store) filterapi.Store { source.Store = kept; return source }})
+	source.put(store.Subscription{ID: 7, State: wire.StateActive, Scope: store.Scope{Kind: store.ScopeProduct, Name: "Later"}, Keys: []store.Key{{Slot: wire.SlotPrimary}}})
+	later := demo()
+	later.Products = append(later.Products, catalog.Product{Name: "Later", APIs: []string{"Demo"}, SubscriptionRequired: true})
+	for _, c := range []*catalog.Catalog{demo(), later, demo()} {
+		s.apply(c)
+		w := &worker{sidecar: s}
+		w.load()
+		record, _, ok := w.table.Find(apikey.MAC(s.store.Pepper(), [32]byte{}))
+		if want := scopeNumber(w.snapshot, "Later"); !ok || record.Scope != want || (want == 0) != (len(c.Products) == 2) {
+			t.Errorf("with %d products: found %v with scope %d, want %d", len(c.Products), ok, record.Scope, want)
+		}
 	}
 }
 

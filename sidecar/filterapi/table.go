@@ -46,7 +46,20 @@ type entry struct {
 	started           int64 // Unix milliseconds
 	developer         *store.Developer
 	attributes        map[string]string // nil when empty
-	macs              string            // of its keys, one after the other
+	macs              string            // of its keys, whole, one after the other
+}
+
+// macSize is that of a whole one.
+const macSize = 16
+
+// mac is the whole of a key's.
+func (e *entry) mac(k wire.Key) (mac [macSize]byte) {
+	for macs := e.macs; macs != ""; macs = macs[macSize:] {
+		if macs[:wire.MACSize] == string(k.MAC[:]) {
+			copy(mac[:], macs)
+		}
+	}
+	return mac
 }
 
 func newTable() *table {
@@ -136,8 +149,8 @@ func (e *edit) take(sub *store.Subscription, removed bool) error {
 	page := e.page(sub.ID)
 	if old != nil {
 		e.table.count--
-		for macs := old.macs; macs != ""; macs = macs[16:] {
-			e.keys = append(e.keys, keyEdit{wire.Key{MAC: [16]byte([]byte(macs[:16])), Subscription: sub.ID}, true})
+		for macs := old.macs; macs != ""; macs = macs[macSize:] {
+			e.keys = append(e.keys, keyEdit{wire.Key{MAC: [wire.MACSize]byte([]byte(macs)), Subscription: sub.ID}, true})
 		}
 	}
 	page.entries[sub.ID%wire.SubscriptionsPerPage] = nil
@@ -173,7 +186,7 @@ func (e *edit) entry(sub *store.Subscription) *entry {
 	for _, k := range sub.Keys {
 		mac := apikey.MAC(e.pepper, k.Digest)
 		macs = append(macs, mac[:]...)
-		e.keys = append(e.keys, keyEdit{key: wire.Key{MAC: mac, Subscription: sub.ID, Slot: k.Slot, Expires: k.Expires}})
+		e.keys = append(e.keys, keyEdit{key: wire.Key{MAC: [wire.MACSize]byte(mac[:]), Subscription: sub.ID, Slot: k.Slot, Expires: k.Expires}})
 	}
 	made := &entry{revision: sub.Revision, expires: sub.Expires, scope: e.table.scopeOf(sub.Scope), state: sub.State, name: sub.Name,
 		started: sub.Started.UnixMilli(), developer: e.table.developerOf(sub.Developer), macs: string(macs)}
@@ -236,7 +249,7 @@ func (n *node) edited(edits []keyEdit, depth int) *node {
 	return newNode(append(low.all(), high.all()...), depth)
 }
 
-func bit(mac [16]byte, depth int) int { return int(mac[depth/8] >> (7 - depth%8) & 1) }
+func bit(mac [wire.MACSize]byte, depth int) int { return int(mac[depth/8] >> (7 - depth%8) & 1) }
 
 func newNode(keys []wire.Key, depth int) *node {
 	if len(keys) <= wire.KeysPerPage || depth == depthMax {
