@@ -205,7 +205,9 @@ func (k *checker) developer(p *path, d *Developer) {
 }
 
 func (k *checker) subscription(p *path, s *Subscription) {
-	k.name(p.field("name"), s.Name)
+	if k.name(p.field("name"), s.Name) && strings.Trim(s.Name, "0123456789") == "" {
+		k.on(p.field("name"), "must not be a number: subscriptions have numbers for ids, and one could be taken for the other")
+	}
 	k.refer(p.field("developer"), "developer", s.Developer, k.developers)
 	k.subscriptionScope(p, s)
 	k.oneOf(p.field("state"), s.State, states)

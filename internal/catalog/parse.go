@@ -39,6 +39,8 @@ type Options struct {
 	Known func(kind, name string) bool
 	// Unnumbered leaves lines out of messages, for what is no file of a person.
 	Unnumbered bool
+	// Unbounded takes a catalog that is larger than MaxSize, for what was checked already.
+	Unbounded bool
 }
 
 // Parse reads a catalog file, applies the defaults and checks everything that can be
@@ -51,6 +53,10 @@ type Options struct {
 // form is a catalog file itself, which Parse reads as the same catalog.
 func Parse(file string, data []byte, options Options) (*Catalog, []Mistake) {
 	r := &report{file: file, unnumbered: options.Unnumbered}
+	if len(data) > MaxSize && !options.Unbounded {
+		r.add(1, 1, nil, "the file is larger than %d MiB", MaxSize>>20)
+		return nil, r.sorted()
+	}
 	if r.root = readDocument(r, data); r.root == nil {
 		return nil, r.sorted()
 	}
@@ -68,10 +74,6 @@ func Parse(file string, data []byte, options Options) (*Catalog, []Mistake) {
 
 // readDocument returns the content of the file's only document, or nil after a report.
 func readDocument(r *report, data []byte) *yaml.Node {
-	if len(data) > MaxSize {
-		r.add(1, 1, nil, "the file is larger than %d MiB", MaxSize>>20)
-		return nil
-	}
 	if !checkText(r, data) {
 		return nil
 	}

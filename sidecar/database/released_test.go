@@ -50,6 +50,7 @@ func TestStoresOfEveryReleasedVersion(t *testing.T) {
 				m.limits()
 				m.management()
 				m.usage()
+				m.revoked()
 			})
 		})
 	}
@@ -278,6 +279,17 @@ func (m *migrated) usage() {
 	report, err := m.store.Usage(m.t.Context(), usage.Query{API: "Demo"})
 	if err != nil || len(report.Rows) != 1 || report.Rows[0].Calls != 9 || report.Rows[0].Success != 7 || report.Rows[0].Blocked != 2 || report.Rows[0].Backend.MinMicros != 400 {
 		m.t.Errorf("usage %+v, %v", report, err)
+	}
+}
+
+// revoked keys are given to nobody.
+func (m *migrated) revoked() {
+	if m.version < 7 {
+		return
+	}
+	change := store.KeyChange{Slot: wire.SlotPrimary, Value: "revoked-in-version-7-0123456789abcdef"}
+	if _, err := m.store.RegenerateKey(m.t.Context(), "sub-5", change, store.Write{}); err == nil || !strings.Contains(err.Error(), "value: is in use, or was") {
+		m.t.Errorf("a key that was revoked: %v", err)
 	}
 }
 

@@ -9,10 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/tollgate/tollgate/internal/catalog"
-	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 // Conflicts says what Apply does with what another source manages and the file declares
@@ -31,6 +29,9 @@ type Application struct {
 	Catalog   *catalog.Catalog // as Parse returned it
 	Secrets   Secrets          // for subscriptions' keys; may be nil where all are digests
 	Conflicts Conflicts        // Write.TakeOver is ConflictsTakeOver
+	// Prune deletes what the source declared before and the file does not any more. It is so
+	// with Write.Operator; else that stays.
+	Prune bool
 	// DryRun changes nothing and says what would.
 	DryRun bool
 	Write  // Source is the file's, see FileSource; Match has no meaning here
@@ -42,6 +43,8 @@ type Plan struct {
 	// Kept are the conflicts: what stays as another source made it or, with an error, what is
 	// in the way.
 	Kept []ManagedError
+	// Unpruned is what the file does not declare any more, and Prune would delete.
+	Unpruned []PlannedChange
 }
 
 // PlannedChange is one change of a Plan.
@@ -55,8 +58,8 @@ type PlannedChange struct {
 
 // Apply makes the store hold what a catalog file declares, in one transaction, and returns
 // what that changed: what the file declares is created or changed, what it declared before
-// and does not any more is deleted, and what others manage stays. An organization that is
-// not in the file any more stays as well.
+// and does not any more is deleted where it prunes, and what others manage stays. An
+// organization that is not in the file any more stays as well.
 //
 // A subscription keeps its id for as long as its name stays in the store, and gets it back,
 // and its start, when the name returns with the same developer; a name that returns with
@@ -66,6 +69,9 @@ type PlannedChange struct {
 // What is there as the file declares it is no conflict, whoever manages it. What was declared
 // before files had names becomes this file's where the file declares it; what the file does
 // not declare of it is deleted by Write.Operator alone.
+//
+// A key that was revoked or replaced does not come back, nor does a subscription that the API
+// rejected or cancelled: Plan.Kept has them. Taking over brings back the key alone.
 //
 // An error leaves the store as it was. It is a *ManagedError for each conflict that is in the
 // way, joined, or an *InvalidError with every mistake, by fields of the file; none of them
@@ -84,19 +90,20 @@ func (s *Store) Apply(ctx context.Context, a Application) (Plan, error) {
 		return Plan{}, fmt.Errorf("%s: %w", doing, err)
 	}
 	var p *planning
-	run := func(c *changing) error {
-		p = &planning{changing: c, file: a, want: want}
-		if err := p.work(); err != nil || a.DryRun {
-			return err
+	plan := func(c *changing) (func(*changing) error, error) {
+		p = &planning{changing: c, file: a, want: slices.Clone(want)}
+		if err := p.work(); err != nil || len(p.objects)+len(p.subs) == 0 {
+			return nil, err
 		}
-		return p.execute()
+		return p.execute, nil
 	}
 	if a.DryRun {
-		err = s.db.View(ctx, doing, func(tx *database.Tx) error {
-			return run(&changing{Store: s, ctx: ctx, tx: tx, write: a.Write, now: s.now().UTC().Truncate(time.Millisecond)})
+		err = s.view(ctx, doing, a.Write, func(c *changing) error {
+			_, err := plan(c)
+			return err
 		})
 	} else {
-		err = s.change(ctx, doing, a.Write, run)
+		err = s.planned(ctx, doing, a.Write, lastChange, plan)
 	}
 	if p == nil {
 		return Plan{}, err
@@ -121,9 +128,13 @@ type planning struct {
 	specs     map[objectName][]byte         // as they will be
 	objects   []plannedObject               // deletions come first
 	subs      []plannedSubscription
-	untouched []Subscription // live ones that the file says nothing of
+	untouched []Subscription      // live ones that were read and stay as they are
+	read      map[uint32]bool     // the ids of the live ones that were read
+	taken     map[[32]byte]string // keys of the file that others have, by their digests
+	revoked   map[[32]byte]bool   // digests of keys of the file that are not to come back
 
 	conflicts []ManagedError
+	unpruned  []PlannedChange
 	mistakes  []catalog.Mistake
 }
 
@@ -141,7 +152,7 @@ func (p *planning) work() error {
 	if err := p.planSubscriptions(); err != nil {
 		return err
 	}
-	if len(p.conflicts) > 0 && p.file.Conflicts != ConflictsKeep {
+	if len(p.conflicts) > 0 && p.file.Conflicts != ConflictsKeep && p.file.Conflicts != ConflictsTakeOver {
 		errs := make([]error, len(p.conflicts))
 		for i := range p.conflicts {
 			errs[i] = &p.conflicts[i]
@@ -209,14 +220,22 @@ func (p *planning) conflict(kind, name, source string) {
 	p.conflicts = append(p.conflicts, ManagedError{Kind: kind, Name: name, Source: source})
 }
 
-// leaves says whether what the file does not declare goes.
+// prunes says whether what the file does not declare any more goes.
+func (p *planning) prunes() bool { return p.file.Prune || p.write.Operator }
+
+// leaves says whether what the file does not declare is what it declared before.
 func (p *planning) leaves(source string) bool {
 	return source == p.write.Source || source == FileSource("") && p.write.Operator
 }
 
+// keeps notes what the API did, and stays whatever the file declares.
+func (p *planning) keeps(kind, name, why string) {
+	p.conflicts = append(p.conflicts, ManagedError{Kind: kind, Name: name, Why: why})
+}
+
 // plan is the planning for people.
 func (p *planning) plan() Plan {
-	plan := Plan{Kept: p.conflicts}
+	plan := Plan{Kept: p.conflicts, Unpruned: p.unpruned}
 	for i := range p.subs {
 		if sub := &p.subs[i]; sub.action == actionDelete {
 			plan.Changes = append(plan.Changes, sub.change())
@@ -244,9 +263,10 @@ const (
 	actionSilent = "silent" // of a file without a name, now this file's
 )
 
-// execute writes what was planned: what goes first, so that names, keys and what others need
-// are free.
-func (p *planning) execute() error {
+// execute writes with c what was planned: what goes first, so that names, keys and what
+// others need are free.
+func (p *planning) execute(c *changing) error {
+	p.changing = c
 	if err := p.removeSubscriptions(); err != nil {
 		return err
 	}

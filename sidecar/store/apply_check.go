@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/tollgate/tollgate/internal/catalog"
 )
@@ -13,11 +12,15 @@ import (
 func (p *planning) checkSubscriptions() error {
 	p.checkNeeds()
 	p.checkKeys()
-	p.checkLooks()
-	return p.checkLimits()
+	for _, step := range []func() error{p.checkOthersNeeds, p.checkLooks, p.checkLimits} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// each calls f for the subscriptions as they will be; place is empty for those that the file
+// each calls f for the subscriptions that were read, as they will be; place is empty for those that the file
 // does not declare, or that it does not change.
 func (p *planning) each(f func(sub *Subscription, place string)) {
 	for i := range p.untouched {
@@ -56,6 +59,28 @@ func (p *planning) checkNeeds() {
 	})
 }
 
+// checkOthersNeeds checks that what goes is not needed by those that were not read.
+func (p *planning) checkOthersNeeds() error {
+	gone := map[Kind][]any{}
+	for _, o := range p.objects {
+		if o.action == actionDelete {
+			gone[o.kind] = append(gone[o.kind], o.name)
+		}
+	}
+	for kind, condition := range map[Kind]string{KindDeveloper: `developer`, KindProduct: `scope_kind = 'product' AND scope_name`, KindAPI: `scope_kind = 'api' AND scope_name`} {
+		if err := p.others(condition, gone[kind], func(sub *Subscription) {
+			name := sub.Scope.Name
+			if kind == KindDeveloper {
+				name = sub.Developer.Email
+			}
+			p.needed(kind, name, "subscription "+sub.Name)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkKeys checks that a key that is new names one subscription and slot.
 func (p *planning) checkKeys() {
 	adds := slices.ContainsFunc(p.subs, func(s plannedSubscription) bool {
@@ -68,6 +93,9 @@ func (p *planning) checkKeys() {
 	p.each(func(sub *Subscription, place string) {
 		for _, k := range sub.Keys {
 			other, twice := seen[k.Digest]
+			if !twice {
+				other, twice = p.taken[k.Digest]
+			}
 			switch {
 			case !twice:
 				seen[k.Digest] = sub.Name
@@ -81,23 +109,24 @@ func (p *planning) checkKeys() {
 }
 
 // checkLooks checks that people can tell a new name from the others.
-func (p *planning) checkLooks() {
-	created, foreign := map[string]bool{}, false
+func (p *planning) checkLooks() error {
+	created, looks := map[string]bool{}, map[string][]string{}
+	var sought []any
 	for _, s := range p.subs {
 		if s.action == actionCreate {
 			created[s.after.Name] = true
+			sought = append(sought, catalog.Look(s.after.Name))
 		}
 	}
 	if len(created) == 0 {
-		return
+		return nil
 	}
-	p.each(func(sub *Subscription, _ string) {
-		foreign = foreign || strings.ContainsFunc(sub.Name, func(c rune) bool { return c > 0x7F })
-	})
-	if !foreign {
-		return
+	if err := p.others(`look`, sought, func(sub *Subscription) {
+		look := catalog.Look(sub.Name)
+		looks[look] = append(looks[look], sub.Name)
+	}); err != nil {
+		return err
 	}
-	looks := map[string][]string{}
 	p.each(func(sub *Subscription, place string) {
 		look := catalog.Look(sub.Name)
 		for _, other := range looks[look] {
@@ -108,6 +137,7 @@ func (p *planning) checkLooks() {
 		}
 		looks[look] = append(looks[look], sub.Name)
 	})
+	return nil
 }
 
 // checkLimits checks that those that begin to count to their products' limits may.
@@ -135,12 +165,31 @@ func (p *planning) checkLimits() error {
 			counts[holder{sub.Developer.Email, sub.Scope.Name}]++
 		}
 	})
-	for _, s := range p.subs {
-		if s.action == actionDelete || !s.after.counts(p.now) || !s.begins(p) {
+	var begin []*plannedSubscription
+	var developers []string
+	for i := range p.subs {
+		s := &p.subs[i]
+		if s.action == actionDelete || !s.after.counts(p.now) || !s.begins(p) || limits[s.after.Scope.Name] == 0 {
 			continue
 		}
+		begin = append(begin, s)
+		developers = append(developers, s.after.Developer.Email)
+	}
+	slices.Sort(developers)
+	var sought []any // each once
+	for _, email := range slices.Compact(developers) {
+		sought = append(sought, email)
+	}
+	if err := p.others(`developer`, sought, func(sub *Subscription) {
+		if sub.counts(p.now) {
+			counts[holder{sub.Developer.Email, sub.Scope.Name}]++
+		}
+	}); err != nil {
+		return err
+	}
+	for _, s := range begin {
 		limit := limits[s.after.Scope.Name]
-		if n := counts[holder{s.after.Developer.Email, s.after.Scope.Name}]; limit > 0 && n > limit {
+		if n := counts[holder{s.after.Developer.Email, s.after.Scope.Name}]; n > limit {
 			p.mistake(s.place, "subscription %q: %s would have %d subscriptions to the product %q, which allows each developer %d",
 				s.after.Name, s.after.Developer.Email, n, s.after.Scope.Name, limit)
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -22,11 +23,11 @@ type plannedObject struct {
 
 // declaredObject is an object of the file.
 type declaredObject struct {
-	kind  Kind
-	name  string
-	spec  []byte
-	place string          // in the file: apis[0]
-	key   *catalog.Secret // of an API's backend
+	kind    Kind
+	name    string
+	spec    []byte
+	place   string          // in the file: apis[0]
+	backend catalog.Backend // of an API
 }
 
 // planObjects works out what becomes of the objects.
@@ -57,17 +58,21 @@ func (p *planning) planObjects() error {
 		}
 	}
 	for name, held := range p.held {
-		if _, stays := p.declares[name]; !stays && name.kind != KindOrganization && p.leaves(held.Source) {
+		if _, stays := p.declares[name]; stays || name.kind == KindOrganization || !p.leaves(held.Source) {
+			continue
+		}
+		if p.prunes() {
 			p.objects = append(p.objects, plannedObject{action: actionDelete, kind: name.kind, name: name.name, held: held})
+		} else {
+			p.unpruned = append(p.unpruned, PlannedChange{Action: actionDelete, Kind: string(name.kind), Name: name.name, Before: held.Spec})
 		}
 	}
 	// What needs others goes before them.
-	slices.SortFunc(p.objects, func(a, b plannedObject) int {
-		if by := slices.Index(allKinds, b.kind) - slices.Index(allKinds, a.kind); by != 0 {
-			return by
-		}
-		return strings.Compare(a.name, b.name)
-	})
+	order := func(kindA, kindB, nameA, nameB string) int {
+		return cmp.Or(slices.Index(allKinds, Kind(kindB))-slices.Index(allKinds, Kind(kindA)), strings.Compare(nameA, nameB))
+	}
+	slices.SortFunc(p.objects, func(a, b plannedObject) int { return order(string(a.kind), string(b.kind), a.name, b.name) })
+	slices.SortFunc(p.unpruned, func(a, b PlannedChange) int { return order(a.Kind, b.Kind, a.Name, b.Name) })
 	p.objects = append(p.objects, changes...)
 	return nil
 }
@@ -114,7 +119,7 @@ func declaredObjects(c *catalog.Catalog) ([]declaredObject, error) {
 	}
 	at := func(kind Kind, i int) string { return kind.list() + "[" + strconv.Itoa(i) + "]" }
 	for i, a := range c.APIs {
-		if err := add(declaredObject{kind: KindAPI, name: a.Name, place: at(KindAPI, i), key: a.Backend.Key}, a); err != nil {
+		if err := add(declaredObject{kind: KindAPI, name: a.Name, place: at(KindAPI, i), backend: a.Backend}, a); err != nil {
 			return nil, err
 		}
 	}
@@ -160,8 +165,11 @@ func (p *planning) checkObjects() error {
 		configures = configures || o.kind != KindDeveloper && o.action != actionSilent && o.action != actionAdopt
 		gone = gone || o.kind == KindGroup && o.action == actionDelete
 		if w, ok := p.declares[objectName{o.kind, o.name}]; ok && o.action != actionSilent {
-			if err := p.secretAllowed(w.place+".backend.key", w.key); err != nil {
-				p.mistakes = append(p.mistakes, err.(*InvalidError).Mistakes...)
+			err := p.secretAllowed(w.place+".backend.key", o.held, w.backend)
+			if invalid, ok := err.(*InvalidError); ok {
+				p.mistakes = append(p.mistakes, invalid.Mistakes...)
+			} else if err != nil {
+				return err
 			}
 		}
 	}
@@ -201,16 +209,16 @@ func (p *planning) checkConfiguration() (*catalog.Catalog, error) {
 			all.add(e)
 		}
 	}
-	running, err := all.parse(p.options.Catalog)
+	err := all.fits()
+	var running *catalog.Catalog
+	if err == nil {
+		running, err = p.running(&all)
+	}
 	if invalid, ok := err.(*InvalidError); ok {
 		p.mistakes = append(p.mistakes, invalid.Mistakes...)
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	running.Override(p.options.Catalog.BackendOverrides)
-	return running, nil
+	return running, err
 }
 
 // index is the number in a place like apis[0]; 0 where it has none.

@@ -42,6 +42,9 @@ func (p *planning) planSubscriptions() error {
 	if err != nil {
 		return err
 	}
+	if err := p.readKeys(live); err != nil {
+		return err
+	}
 	for i := range p.want {
 		w := &p.want[i]
 		place := fmt.Sprintf("subscriptions[%d]", i)
@@ -50,7 +53,7 @@ func (p *planning) planSubscriptions() error {
 			p.subs = append(p.subs, p.settle(old, w, place))
 			continue
 		}
-		w.Source = p.write.Source
+		w.Source, w.Keys = p.write.Source, p.allowedKeys(w)
 		for k := range w.Keys {
 			w.Keys[k].Source, w.Keys[k].Created = p.write.Source, p.now
 		}
@@ -64,6 +67,12 @@ func (p *planning) planSubscriptions() error {
 		}
 		p.subs = append(p.subs, planned)
 	}
+	p.undeclared(live)
+	return nil
+}
+
+// undeclared works out what becomes of those that the file does not declare.
+func (p *planning) undeclared(live map[string]*Subscription) {
 	var gone []plannedSubscription
 	for _, old := range live {
 		if p.leaves(old.Source) {
@@ -73,29 +82,20 @@ func (p *planning) planSubscriptions() error {
 		}
 	}
 	sortedBy(gone, func(g plannedSubscription) string { return g.before.Name })
+	if !p.prunes() {
+		stay := make([]PlannedChange, len(gone))
+		for i, g := range gone {
+			stay[i] = g.change()
+			p.untouched = append(p.untouched, *g.before)
+		}
+		p.unpruned, gone = slices.Concat(stay, p.unpruned), nil
+	}
 	p.subs = slices.Concat(gone, slices.DeleteFunc(p.subs, func(s plannedSubscription) bool {
 		if s.action == "" {
 			p.untouched = append(p.untouched, *s.before)
 		}
 		return s.action == ""
 	}))
-	return nil
-}
-
-// readSubscriptions reads those that are there by name, those that were removed by name and
-// developer, of several the latest, and the last id.
-func (p *planning) readSubscriptions() (live, removed map[string]*Subscription, last uint32, err error) {
-	live, removed = map[string]*Subscription{}, map[string]*Subscription{}
-	err = eachRow(p.ctx, p.tx, `s.id > 0`, nil, func(r row) error {
-		last = max(last, r.ID)
-		if r.removed {
-			removed[r.Name+"\x00"+r.Developer.Email] = &r.Subscription
-		} else {
-			live[r.Name] = &r.Subscription
-		}
-		return nil
-	})
-	return live, removed, last, err
 }
 
 // settle works out what becomes of a subscription that is there.
@@ -106,6 +106,10 @@ func (p *planning) settle(old, w *Subscription, place string) plannedSubscriptio
 		after.Note = ""
 	}
 	stance := p.stance(old.Source)
+	if stance == takeOver && old.Source == "" && final(old.State) && after.State != old.State {
+		p.keeps("subscription", old.Name, "was "+StateName(old.State)+", which is final: what is needed is a new subscription")
+		return plannedSubscription{before: old}
+	}
 	keys, rivals := p.keys(old, w, stance)
 	after.Keys = keys
 	differs := !sameButKeys(old, &after) || !slices.EqualFunc(old.Keys, keys, sameKey)
@@ -151,13 +155,14 @@ func sameKey(a, b Key) bool {
 // keys are the keys of a subscription once the file is applied, sorted, and those of other
 // sources that stay in the way of the file's.
 func (p *planning) keys(old, w *Subscription, of attitude) (keys, rivals []Key) {
-	wished := map[wire.Slot]Key{}
-	for _, k := range w.Keys {
+	wished, wishes := map[wire.Slot]Key{}, p.allowedKeys(w)
+	for _, k := range wishes {
 		wished[k.Slot] = k
 	}
 	for _, held := range old.Keys {
 		wish, given := wished[held.Slot]
-		promoted := slices.ContainsFunc(w.Keys, func(k Key) bool { return k.Digest == held.Digest })
+		refused := !given && w.hasKey(held.Slot) // the file's is not to come back
+		promoted := slices.ContainsFunc(wishes, func(k Key) bool { return k.Digest == held.Digest })
 		stance := p.stance(held.Source)
 		switch {
 		case held.Expires != 0:
@@ -176,6 +181,8 @@ func (p *planning) keys(old, w *Subscription, of attitude) (keys, rivals []Key) 
 				keys = append(keys, held)
 				delete(wished, held.Slot)
 			}
+		case refused && !promoted:
+			keys = append(keys, held)
 		case given, stance == own, stance == unnamed && of != foreign: // replaced, or gone with the file's
 		case promoted: // in another slot
 		default:
@@ -195,20 +202,16 @@ func (p *planning) keys(old, w *Subscription, of attitude) (keys, rivals []Key) 
 
 // removeSubscriptions writes what goes: subscriptions, and keys that are not where they were.
 func (p *planning) removeSubscriptions() error {
-	for _, s := range p.subs {
+	for i := range p.subs {
+		s := &p.subs[i]
 		switch {
 		case s.action == actionDelete:
-			if err := p.removed("subscription.delete", s.before); err != nil {
+			if err := p.removed("subscription.delete", s.before, p.isOthers); err != nil {
 				return err
 			}
 		case s.before != nil:
-			for _, k := range s.before.Keys {
-				if slices.ContainsFunc(s.after.Keys, func(stays Key) bool { return sameKey(k, stays) }) {
-					continue
-				}
-				if err := p.deleteKey(k.Digest); err != nil {
-					return err
-				}
+			if err := p.removeKeys(s); err != nil {
+				return err
 			}
 		}
 		if err := p.room(); err != nil {
@@ -216,6 +219,31 @@ func (p *planning) removeSubscriptions() error {
 		}
 	}
 	return nil
+}
+
+// removeKeys removes a subscription's keys that are not where they were.
+func (p *planning) removeKeys(s *plannedSubscription) error {
+	for _, k := range s.before.Keys {
+		if slices.ContainsFunc(s.after.Keys, func(stays Key) bool { return sameKey(k, stays) }) {
+			continue
+		}
+		if err := p.deleteKey(k.Digest); err != nil {
+			return err
+		}
+		if !p.isOthers(k) {
+			continue
+		}
+		if err := p.revoke(s.before, &k); err != nil { // until it is written again, as another slot's perhaps
+			return err
+		}
+	}
+	return nil
+}
+
+// isOthers says whether a key is not the file's: the file may declare its own again.
+func (p *planning) isOthers(k Key) bool {
+	stance := p.stance(k.Source)
+	return stance != own && stance != unnamed
 }
 
 // writeSubscriptions writes the others.

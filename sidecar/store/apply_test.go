@@ -44,9 +44,9 @@ func applied(t *testing.T, s *store.Store, a store.Application) store.Plan {
 	return plan
 }
 
-// of is an application of a part by another file, which is not the operator's.
+// of is an application of a part by another file, which is not the operator's, and prunes.
 func of(name, part string) store.Application {
-	return store.Application{Catalog: parsed(part), Secrets: keys, Write: store.Write{Actor: "token:ci", Source: store.FileSource(name)}}
+	return store.Application{Catalog: parsed(part), Secrets: keys, Prune: true, Write: store.Write{Actor: "token:ci", Source: store.FileSource(name)}}
 }
 
 // exported is what a store exports, as JSON.
@@ -329,7 +329,7 @@ func TestApplyChecksWhatWouldBe(t *testing.T) {
 			t.Fatal(err)
 		}
 		keys := secrets{"A1": "x", "ADA": issued.Primary}
-		_, retiring := s.RegenerateKey(t.Context(), "Pay", store.KeyChange{Slot: wire.SlotPrimary, Value: strings.Repeat("r", 40)}, someone)
+		_, retiring := s.RegenerateKey(t.Context(), "Pay", store.KeyChange{Slot: wire.SlotPrimary, Value: anyKey}, someone)
 		if retiring != nil {
 			t.Fatal(retiring)
 		}

@@ -71,9 +71,17 @@ func (c *candidate) text() []byte {
 	return b.Bytes()
 }
 
-// parse checks the candidate and returns it with all defaults, or an *InvalidError.
+// fits is an *InvalidError where the candidate is larger than a catalog file may be.
+func (c *candidate) fits() error {
+	if size := len(c.text()); size > catalog.MaxSize {
+		return mistaken("", "organization, APIs, groups and products would be %d bytes together, and may be %d (%d MiB)", size, catalog.MaxSize, catalog.MaxSize>>20)
+	}
+	return nil
+}
+
+// parse checks the candidate, of any size, and returns it with all defaults, or an *InvalidError.
 func (c *candidate) parse(o catalog.Options) (*catalog.Catalog, error) {
-	o.Partial, o.Unnumbered = true, true
+	o.Partial, o.Unnumbered, o.Unbounded = true, true, true
 	parsed, mistakes := catalog.Parse("store", c.text(), o)
 	if len(mistakes) == 0 {
 		return parsed, nil
@@ -112,15 +120,18 @@ func (c *candidate) field(path string) string {
 
 // encoded is a part of a catalog as JSON that Parse reads.
 func encoded(v any) ([]byte, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		return nil, err
 	}
-	return readable(text)
+	return readable(b.Bytes())
 }
 
 // readable is JSON that Parse reads as well: YAML has no pairs of surrogates and no escaped
-// slash, and some characters stand in it only as escapes. What is no JSON is an *InvalidError.
+// slash, and some characters stand in it only as escapes; all others are written out, so that
+// a text has one form. What is no JSON is an *InvalidError.
 func readable(text []byte) ([]byte, error) {
 	if len(text) > catalog.MaxSize {
 		return nil, mistaken("", "is larger than %d MiB", catalog.MaxSize>>20)
@@ -152,7 +163,7 @@ func readable(text []byte) ([]byte, error) {
 				return nil, mistaken("", "has half a character: an escape of a surrogate that stands alone")
 			}
 			i += size
-		case unicode.IsControl(c) || c == '\u2028' || c == '\u2029' || c == '\uFEFF' || c == '\uFFFE' || c == '\uFFFF':
+		case escapedOnly(c):
 			out = fmt.Appendf(out, `\u%04x`, c)
 			i += size
 		default:
@@ -163,8 +174,13 @@ func readable(text []byte) ([]byte, error) {
 	return out, nil
 }
 
-// unescaped appends the character whose escape text begins with; of a pair of surrogates it
-// is written out, for anything else the escape stays.
+// escapedOnly says whether a character stands in a catalog file only as an escape.
+func escapedOnly(c rune) bool {
+	return unicode.IsControl(c) || c == '\u2028' || c == '\u2029' || c == '\uFEFF' || c == '\uFFFE' || c == '\uFFFF'
+}
+
+// unescaped appends the character whose escape text begins with, written out where it may
+// stand so.
 func unescaped(out, text []byte) (_ []byte, size int, ok bool) {
 	const one, two = len(`\u0000`), len(`\ud83d\ude00`)
 	unit := func(i int) rune {
@@ -176,8 +192,10 @@ func unescaped(out, text []byte) (_ []byte, size int, ok bool) {
 	}
 	first := unit(0)
 	switch {
+	case first == '"' || first == '\\' || escapedOnly(first):
+		return fmt.Appendf(out, `\u%04x`, first), one, true
 	case first < 0xD800 || first > 0xDFFF:
-		return append(out, text[:one]...), one, true
+		return utf8.AppendRune(out, first), one, true
 	case first > 0xDBFF || len(text) < two || text[one] != '\\' || text[one+1] != 'u':
 		return out, 0, false
 	}

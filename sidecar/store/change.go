@@ -26,7 +26,14 @@ type Write struct {
 	// Operator: it comes from the file that the sidecar was started with. Only then may a
 	// secret be anywhere; else Options.AllowSecret says where.
 	Operator bool
+	// Limited: who writes may not name a secret of a backend, nor say where one is sent.
+	Limited bool
+	// Once is what Once was asked before the write; nil: it was not.
+	Once *OnceKey
 }
+
+// OnceKey is the key of a request that runs once, see Once.
+type OnceKey struct{ Actor, Key string }
 
 // FileSource is the source of what a catalog file declares.
 func FileSource(name string) string { return "file:" + name }
@@ -42,9 +49,14 @@ var (
 // ManagedError says that another source manages an object.
 type ManagedError struct {
 	Kind, Name, Source string
+	// Why is what the other source did that stays as it is; empty: it manages the object.
+	Why string
 }
 
 func (e *ManagedError) Error() string {
+	if e.Why != "" {
+		return fmt.Sprintf("%s %q %s", e.Kind, e.Name, e.Why)
+	}
 	manager := "the API"
 	if file, ok := strings.CutPrefix(e.Source, "file:"); ok {
 		manager = "the catalog file " + file
@@ -129,11 +141,25 @@ func (s *Store) change(ctx context.Context, doing string, w Write, f func(*chang
 				return err
 			}
 		}
+		if err := c.done(); err != nil {
+			return err
+		}
 		return c.flush()
 	})
 	if err == nil && changed && s.options.OnChange != nil {
 		s.options.OnChange()
 	}
+	return err
+}
+
+// done notes with the change that the request which made it is done, so that it does not run
+// again where its answer is lost.
+func (c *changing) done() error {
+	once := c.write.Once
+	if once == nil {
+		return nil
+	}
+	_, err := c.tx.Exec(c.ctx, `UPDATE idempotency SET status = ? WHERE actor = ? AND key = ? AND status = 0`, statusDone, shown(once.Actor), shown(once.Key))
 	return err
 }
 

@@ -40,6 +40,9 @@ func (h *hand) set(now time.Time) {
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
+// anyKey is a key that somebody chose.
+const anyKey = "0123456789abcdefghijklmnopqrstuv"
+
 // someone is who changes things in these tests.
 var someone = store.Write{Actor: "alice (uid 1000)", Origin: "socket"}
 

@@ -27,11 +27,16 @@ type Answer struct {
 	Body   []byte // text; holds no secret
 }
 
+// statusDone is the status of a request that changed something and was not answered yet.
+const statusDone = 1
+
 // Once says whether an actor's request runs: answer is nil, and Answered or Unanswered ends
 // it; or it is the answer that the same request got before. request is a digest of all of it.
+// A change with Write.Once notes in its transaction that the request is done.
 //
 // A *StateError with code idempotency_key_reused says that another request has come with the
-// key, one with idempotency_key_busy that the same runs at this moment. An *InvalidError is
+// key, one with idempotency_key_busy that the same runs at this moment, and one with
+// idempotency_answer_lost that the same is done and its answer was not kept. An *InvalidError is
 // about the field Idempotency-Key: 1 to MaxIdempotencyKey printable characters of ASCII.
 func (s *Store) Once(ctx context.Context, actor, key string, request [32]byte) (answer *Answer, err error) {
 	if !validIdempotencyKey(key) {
@@ -60,6 +65,7 @@ func validIdempotencyKey(key string) bool {
 var (
 	errReused = &StateError{Code: "idempotency_key_reused", Text: "another request has come with this Idempotency-Key: take a new one for each thing that is to be made"}
 	errBusy   = &StateError{Code: "idempotency_key_busy", Text: "the request that came first with this Idempotency-Key is still running: try again in a moment"}
+	errLost   = &StateError{Code: "idempotency_answer_lost", Text: "it was done, but its answer was lost: look for what it made"}
 )
 
 // once is a request that is to run once.
@@ -100,6 +106,8 @@ func (o *once) run(ctx context.Context, tx *database.Tx, now time.Time) (*Answer
 		return nil, errReused
 	case answer.Status == 0:
 		return nil, errBusy
+	case answer.Status == statusDone:
+		return nil, errLost
 	}
 	answer.Body = []byte(text)
 	return &answer, nil
@@ -108,8 +116,8 @@ func (o *once) run(ctx context.Context, tx *database.Tx, now time.Time) (*Answer
 // Answered keeps the answer of a request for which Once returned none.
 func (s *Store) Answered(ctx context.Context, actor, key string, a Answer) error {
 	return s.db.Transact(ctx, "keeping an answer", func(tx *database.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE idempotency SET status = ?, answer = ? WHERE actor = ? AND key = ? AND status = 0`,
-			a.Status, shown(string(a.Body)), shown(actor), shown(key))
+		_, err := tx.Exec(ctx, `UPDATE idempotency SET status = ?, answer = ? WHERE actor = ? AND key = ? AND status IN (0, ?)`,
+			a.Status, shown(string(a.Body)), shown(actor), shown(key), statusDone)
 		return err
 	})
 }

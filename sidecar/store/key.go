@@ -22,6 +22,8 @@ const (
 	MaxRetiring = 10
 	// MinCustomKey is the length of the shortest key that somebody chose.
 	MinCustomKey = 32
+	// MinDistinct is how many different characters it has at least.
+	MinDistinct = 10
 )
 
 // Issued are new keys in clear. An empty one was there already, and is not shown.
@@ -78,7 +80,8 @@ func (s *Subscription) hasKey(slot wire.Slot) bool {
 type KeyChange struct {
 	Slot wire.Slot
 	// Value is a key that somebody chose: MinCustomKey to apikey.MaxLength printable
-	// characters of ASCII without spaces, which is no other key. Empty: one is made.
+	// characters of ASCII without spaces, MinDistinct different ones, which neither is nor was
+	// another key. Empty: one is made.
 	Value string
 	// Grace is how long, from now, the key that is replaced goes on to work, rounded up to
 	// whole seconds; at most MaxGrace. 0: not at all.
@@ -106,7 +109,7 @@ func (s *Store) RegenerateKey(ctx context.Context, nameOrID string, change KeyCh
 		digest := apikey.Digest(key)
 		if err := c.keyIsFree(digest); err != nil {
 			if taken := new(StateError); errors.As(err, &taken) {
-				return mistaken("value", "is in use already: a key names one subscription and slot")
+				return mistaken("value", "is in use, or was: a key names one subscription and slot, and is not given again")
 			}
 			return err
 		}
@@ -136,8 +139,19 @@ func (k *KeyChange) check() error {
 		wrong.add("value", "must have %d to %d characters; this one has %d", MinCustomKey, apikey.MaxLength, len(k.Value))
 	case checkKey(k.Value) != nil:
 		wrong.add("value", "must be printable ASCII without spaces")
+	case distinct(k.Value) < MinDistinct:
+		wrong.add("value", "must have at least %d different characters", MinDistinct)
 	}
 	return wrong.err()
+}
+
+// distinct is how many different bytes a text has.
+func distinct(text string) int {
+	seen := map[byte]bool{}
+	for i := range len(text) {
+		seen[text[i]] = true
+	}
+	return len(seen)
 }
 
 func isSlot(slot wire.Slot) bool { return slot == wire.SlotPrimary || slot == wire.SlotSecondary }

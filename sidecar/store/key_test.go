@@ -244,8 +244,8 @@ func TestChosenKeys(t *testing.T) {
 		subscribe(t, s, wants("a", "Starter"))
 		subscribe(t, s, wants("b", "Unlimited"))
 		act(t, s, "b", store.Approve)
-		chosen := strings.Repeat("k", 31) + "~"
-		longest := strings.Repeat("!", 256)
+		chosen := anyKey[:31] + "~"
+		longest := strings.Repeat(anyKey, 8)
 		if got := regenerate(t, s, "a", store.KeyChange{Slot: primary, Value: chosen}); got != chosen {
 			t.Errorf("got %q", got)
 		}
@@ -258,6 +258,7 @@ func TestChosenKeys(t *testing.T) {
 		}{
 			"short":         {"a", store.KeyChange{Slot: primary, Value: chosen[1:]}, "value"},
 			"long":          {"a", store.KeyChange{Slot: primary, Value: longest + "!"}, "value"},
+			"monotonous":    {"a", store.KeyChange{Slot: primary, Value: strings.Repeat("123456789", 5)}, "value"},
 			"a blank":       {"a", store.KeyChange{Slot: primary, Value: chosen + " x"}, "value"},
 			"a line break":  {"a", store.KeyChange{Slot: primary, Value: chosen + "\n"}, "value"},
 			"not ASCII":     {"a", store.KeyChange{Slot: primary, Value: chosen + "é"}, "value"},
@@ -306,7 +307,7 @@ func TestWhoseKeysThoseOfAFileAre(t *testing.T) {
 		if _, err := s.CreateSubscription(t.Context(), wants("a", "Starter"), file); err != nil {
 			t.Fatal(err)
 		}
-		of := strings.Repeat("f", 32)
+		of := anyKey
 		if _, err := s.RegenerateKey(t.Context(), "a", store.KeyChange{Slot: primary, Value: of}, file); err != nil {
 			t.Fatal(err)
 		}
@@ -468,7 +469,7 @@ func TestAChosenKeyIsGivenOnce(t *testing.T) {
 	}
 	won := make([]bool, len(all))
 	together(all, func(i int, s *store.Store) {
-		_, err := s.RegenerateKey(t.Context(), fmt.Sprint("a", i), store.KeyChange{Slot: primary, Value: strings.Repeat("v", 32)}, someone)
+		_, err := s.RegenerateKey(t.Context(), fmt.Sprint("a", i), store.KeyChange{Slot: primary, Value: anyKey}, someone)
 		if won[i] = err == nil; !won[i] && field(err) != "value" {
 			t.Error(err)
 		}

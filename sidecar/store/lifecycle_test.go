@@ -339,9 +339,9 @@ func TestADeletedSubscriptionIsGone(t *testing.T) {
 		if again.ID != 2 || len(again.Keys) != 0 || again.Shown {
 			t.Errorf("another one of the name: %+v", again)
 		}
-		// Its keys are free, for whoever knows them.
-		if _, err := s.RegenerateKey(t.Context(), "a", store.KeyChange{Slot: wire.SlotPrimary, Value: issued.Primary}, someone); err != nil {
-			t.Error(err)
+		// Its keys are given to nobody again.
+		if _, err := s.RegenerateKey(t.Context(), "a", store.KeyChange{Slot: wire.SlotPrimary, Value: issued.Primary}, someone); field(err) != "value" {
+			t.Errorf("a key of what was deleted: %v", err)
 		}
 		if n := len(audited(t, db, audit.Query{Action: "subscription.delete", Name: "a"})); n != 1 {
 			t.Errorf("%d deletions audited, want 1", n)

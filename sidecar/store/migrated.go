@@ -34,18 +34,37 @@ func (s *Store) finishMigration(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", label(o.Kind, o.Name), err)
 			}
 			spec, err := encoded(d)
-			if err != nil {
-				return err
-			}
-			if bytes.Equal(spec, o.Spec) {
-				continue
-			}
-			if _, err := tx.Exec(ctx, `UPDATE object SET spec = ? WHERE kind = 'developer' AND name = ?`, string(spec), o.Name); err != nil {
+			if err := rewrite(ctx, tx, o, spec, err); err != nil {
 				return err
 			}
 		}
-		return nil
+		return plain(ctx, tx)
 	})
+}
+
+// rewrite gives an object another form of its spec.
+func rewrite(ctx context.Context, tx *database.Tx, o Object, spec []byte, err error) error {
+	if err != nil || bytes.Equal(spec, o.Spec) {
+		return err
+	}
+	_, err = tx.Exec(ctx, `UPDATE object SET spec = ? WHERE kind = ? AND name = ?`, string(spec), string(o.Kind), o.Name)
+	return err
+}
+
+// plain writes out <, > and & in specs: stores of before version 7 hold them as escapes, six
+// times as long.
+func plain(ctx context.Context, tx *database.Tx) error {
+	escaped, err := selectObjects(ctx, tx, `spec LIKE '%u003c%' OR spec LIKE '%u003e%' OR spec LIKE '%u0026%'`)
+	if err != nil {
+		return err
+	}
+	for _, o := range escaped {
+		spec, err := readable(o.Spec)
+		if err := rewrite(ctx, tx, o, spec, err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // looksOf4 are the looks, by id, of subscriptions that have the plain name for one.

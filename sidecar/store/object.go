@@ -50,7 +50,7 @@ type Object struct {
 	Name     string
 	Spec     json.RawMessage // as in a catalog file, with all defaults; holds no secret
 	Source   string          // what manages it, see Write.Source
-	Revision uint64          // from 1, moves with each change
+	Revision uint64          // moves up with each change; a new object's is above all that one of its name had
 	Created  time.Time       // in UTC, to the millisecond
 	Updated  time.Time
 }
@@ -140,12 +140,12 @@ func (s *Store) Change(ctx context.Context) (change, configured int64, err error
 // has to begin again.
 func (s *Store) Changed(ctx context.Context, after int64, each func(sub Subscription, removed bool) error) (now int64, err error) {
 	err = s.db.View(ctx, "reading changes", func(tx *database.Tx) error {
-		if err := tx.QueryRow(ctx, `SELECT change FROM meta`).Scan(&now); err != nil || now < after {
+		if err := tx.QueryRow(ctx, `SELECT change FROM meta`).Scan(&now); err != nil || now < after || now == after && after > 0 {
 			return err
 		}
 		condition, arguments := `s.removed = 0`, []any(nil)
-		if after > 0 {
-			condition, arguments = `s.change > ?`, []any{after}
+		if after > 0 { // said so that SQLite looks them up by their change and not all by their id
+			condition, arguments = `s.id IN (SELECT id FROM subscription WHERE change > ?)`, []any{after}
 		}
 		return eachRow(ctx, tx, condition, arguments, func(r row) error { return each(r.Subscription, r.removed) })
 	})

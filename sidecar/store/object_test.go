@@ -69,19 +69,19 @@ func TestAnObjectFromBeginningToEnd(t *testing.T) {
 			t.Errorf("a second one: %v", err)
 		}
 		made, err := s.Object(ctx, store.KindAPI, "A")
-		if err != nil || made.Revision != 1 || !made.Created.Equal(noon) || made.Source != "" {
+		if err != nil || made.Revision != 2 || !made.Created.Equal(noon) || made.Source != "" {
 			t.Errorf("made %+v, %v", made, err)
 		}
 		clock.pass(1)
-		if same, err := s.Replace(ctx, store.KindAPI, "A", []byte(apiSpec), someone); err != nil || same.Revision != 1 || changes != 5 {
+		if same, err := s.Replace(ctx, store.KindAPI, "A", []byte(apiSpec), someone); err != nil || same.Revision != 2 || changes != 5 {
 			t.Errorf("the same again: revision %d, %v, told of %d changes", same.Revision, err, changes)
 		}
 		clock.pass(1e9)
 		match := someone
-		match.Match = 1
+		match.Match = made.Revision
 		other := strings.Replace(apiSpec, `"suffix": "a"`, `"suffix": "b"`, 1)
 		changed, err := s.Replace(ctx, store.KindAPI, "A", []byte(other), match)
-		if err != nil || changed.Revision != 2 || !changed.Updated.After(changed.Created) || !changed.Created.Equal(noon) {
+		if err != nil || changed.Revision != 3 || !changed.Updated.After(changed.Created) || !changed.Created.Equal(noon) {
 			t.Errorf("changed %+v, %v", changed, err)
 		}
 		if change, configured, err := s.Change(ctx); change != 6 || configured != 6 || err != nil {
@@ -90,6 +90,7 @@ func TestAnObjectFromBeginningToEnd(t *testing.T) {
 		if _, err := s.Replace(ctx, store.KindAPI, "A", []byte(apiSpec), match); !errors.Is(err, store.ErrMoved) {
 			t.Errorf("changing what moved: %v", err)
 		}
+		match.Match = 3
 		if err := s.Delete(ctx, store.KindGroup, "Testers", match); !errors.As(err, new(*store.InUseError)) {
 			t.Errorf("deleting what is needed: %v", err)
 		}
@@ -243,13 +244,13 @@ func TestTextsArriveAsTheyWereSent(t *testing.T) {
 			if err := json.Unmarshal(o.Spec, &g); err != nil || g.Description != "😀 é\t\n\"\\ / \\ud83d" {
 				t.Errorf("description %q, %v", g.Description, err)
 			}
-			if again, err := s.Replace(t.Context(), store.KindGroup, o.Name, o.Spec, someone); err != nil || again.Revision != 1 {
+			if again, err := s.Replace(t.Context(), store.KindGroup, o.Name, o.Spec, someone); err != nil || again.Revision != o.Revision {
 				t.Errorf("what was read, sent back: revision %d, %v", again.Revision, err)
 			}
 		}
 		definition := strings.Replace(apiSpec, `"suffix"`, `"definition": {"x": ["\u0000\u007f\ufeff\u2028", 1.50, null], "200": {}}, "suffix"`, 1)
 		o := create(t, s, store.KindAPI, definition)
-		if again, err := s.Replace(t.Context(), store.KindAPI, "A", o.Spec, someone); err != nil || again.Revision != 1 {
+		if again, err := s.Replace(t.Context(), store.KindAPI, "A", o.Spec, someone); err != nil || again.Revision != o.Revision {
 			t.Errorf("a definition, sent back: revision %d, %v", again.Revision, err)
 		}
 		if !strings.Contains(string(o.Spec), `"definition":{"200":{},"x":["\u0000\u007f\ufeff\u2028",1.50,null]}`) {

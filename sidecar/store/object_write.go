@@ -23,21 +23,23 @@ func (s *Store) Create(ctx context.Context, kind Kind, spec []byte, w Write) (Ob
 	}
 	name := nameOf(kind, text)
 	var made Object
-	err = s.change(ctx, "creating "+label(kind, name), w, func(c *changing) error {
+	err = s.planned(ctx, "creating "+label(kind, name), w, kind.last(), func(c *changing) (func(*changing) error, error) {
 		if _, err := readObject(ctx, c.tx, kind, name); err == nil {
-			return ErrExists
+			return nil, ErrExists
 		} else if !errors.Is(err, ErrNotFound) {
-			return err
+			return nil, err
 		}
 		p, err := c.proposed(kind, name, text)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := c.permitted(p); err != nil {
-			return err
+		if err := c.permitted(Object{}, p); err != nil {
+			return nil, err
 		}
-		made, err = c.insertObject(p)
-		return err
+		return func(c *changing) (err error) {
+			made, err = c.insertObject(p)
+			return err
+		}, nil
 	})
 	if err != nil {
 		return Object{}, err
@@ -51,34 +53,43 @@ func (s *Store) Create(ctx context.Context, kind Kind, spec []byte, w Write) (Ob
 // *ManagedError.
 func (s *Store) Replace(ctx context.Context, kind Kind, name string, spec []byte, w Write) (Object, error) {
 	var made Object
-	err := s.change(ctx, "changing "+label(kind, name), w, func(c *changing) error {
+	err := s.planned(ctx, "changing "+label(kind, name), w, kind.last(), func(c *changing) (func(*changing) error, error) {
 		held, err := c.object(kind, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		text, err := readable(spec)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if given := nameOf(kind, text); given != "" && given != name {
-			return mistaken(nameField(kind), "is %q here and %q in the spec: a name cannot be changed", name, given)
+			return nil, mistaken(nameField(kind), "is %q here and %q in the spec: a name cannot be changed", name, given)
 		}
 		p, err := c.proposed(kind, name, text)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		made = held
 		if bytes.Equal(p.spec, held.Spec) && (held.Source == w.Source || !w.TakeOver) {
-			return nil
+			return nil, nil
 		}
 		if err := c.allowed(string(kind), name, held.Source); err != nil {
-			return err
+			return nil, err
 		}
-		if err := c.permitted(p); err != nil {
-			return err
+		if err := c.permitted(held, p); err != nil {
+			return nil, err
 		}
-		made, err = c.updateObject(held, p)
-		return err
+		return func(c *changing) error {
+			held, err := c.object(kind, name) // it may have another source by now
+			if err == nil {
+				err = c.allowed(string(kind), name, held.Source)
+			}
+			if err != nil {
+				return err
+			}
+			made, err = c.updateObject(held, p)
+			return err
+		}, nil
 	})
 	if err != nil {
 		return Object{}, err
@@ -89,35 +100,54 @@ func (s *Store) Replace(ctx context.Context, kind Kind, name string, spec []byte
 // Delete deletes an object. *InUseError while others need it; ErrNotFound, ErrMoved,
 // *ManagedError. The organization cannot be deleted.
 func (s *Store) Delete(ctx context.Context, kind Kind, name string, w Write) error {
-	return s.change(ctx, "deleting "+label(kind, name), w, func(c *changing) error {
-		held, err := c.object(kind, name)
-		if err != nil {
-			return err
-		}
-		if kind == KindOrganization {
-			return &InUseError{Kind: string(kind), Name: name, By: []string{"the gateway"}}
-		}
-		if err := c.allowed(string(kind), name, held.Source); err != nil {
-			return err
-		}
-		if err := c.unneeded(kind, name); err != nil {
-			return err
+	return s.planned(ctx, "deleting "+label(kind, name), w, kind.last(), func(c *changing) (func(*changing) error, error) {
+		if _, err := c.deletable(kind, name); err != nil {
+			return nil, err
 		}
 		if kind != KindDeveloper && s.options.Accept != nil {
 			rest, err := configuration(ctx, c.tx, kind, name)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			parsed, err := s.running(rest)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if err := s.accepted(parsed); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		return c.deleteObject(held)
+		return func(c *changing) error {
+			held, err := c.deletable(kind, name) // others may need it by now
+			if err != nil {
+				return err
+			}
+			return c.deleteObject(held)
+		}, nil
 	})
+}
+
+// deletable is an object that the write may delete, and nothing needs.
+func (c *changing) deletable(kind Kind, name string) (Object, error) {
+	held, err := c.object(kind, name)
+	if err != nil {
+		return held, err
+	}
+	if kind == KindOrganization {
+		return held, &InUseError{Kind: string(kind), Name: name, By: []string{"the gateway"}}
+	}
+	if err := c.allowed(string(kind), name, held.Source); err != nil {
+		return held, err
+	}
+	return held, c.unneeded(kind, name)
+}
+
+// last is what says that nothing has changed on which a change of such an object hangs.
+func (k Kind) last() string {
+	if k == KindDeveloper { // which hangs on the other developers
+		return lastChange
+	}
+	return lastConfigured
 }
 
 // object reads an object that is to be changed; ErrNotFound, ErrMoved.
@@ -156,7 +186,7 @@ type proposal struct {
 	name    string
 	spec    []byte           // with all defaults
 	running *catalog.Catalog // nil for a developer
-	key     *catalog.Secret  // of an API's backend; nil: none
+	backend catalog.Backend  // of an API
 }
 
 // proposed checks a spec, in the configuration that would be.
@@ -169,30 +199,46 @@ func (c *changing) proposed(kind Kind, name string, spec []byte) (proposal, erro
 	if err != nil {
 		return p, err
 	}
-	all.add(entry{kind: kind, name: name, spec: spec})
-	parsed, err := all.parse(c.options.Catalog)
-	if err != nil {
+	// It is the encoded form that has to go with the rest: that is what Config will read.
+	alone := &candidate{}
+	alone.add(entry{kind: kind, name: name, spec: spec})
+	o := c.options.Catalog
+	o.Known = func(string, string) bool { return true }
+	parsed, err := alone.parse(o)
+	if err != nil { // all mistakes are wanted, those beside others too
+		all.add(entry{kind: kind, name: name, spec: spec})
+		if _, more := all.parse(c.options.Catalog); more != nil {
+			err = more
+		}
 		return p, err
 	}
-	switch kind {
-	case KindOrganization:
-		p.spec, err = encoded(parsed.Organization)
-	case KindAPI:
-		api := parsed.APIs[len(parsed.APIs)-1]
-		p.name, p.key = api.Name, api.Backend.Key
-		p.spec, err = encoded(api)
-	case KindProduct:
-		product := parsed.Products[len(parsed.Products)-1]
-		p.name = product.Name
-		p.spec, err = encoded(product)
-	case KindGroup:
-		group := parsed.Groups[len(parsed.Groups)-1]
-		p.name = group.Name
-		p.spec, err = encoded(group)
+	if err := p.encode(parsed); err != nil {
+		return p, err
 	}
-	parsed.Override(c.options.Catalog.BackendOverrides)
-	p.running = parsed
+	all.add(entry{kind: kind, name: p.name, spec: p.spec})
+	if err := all.fits(); err != nil {
+		return p, err
+	}
+	p.running, err = c.running(all)
 	return p, err
+}
+
+// encode takes name, spec and backend from a catalog that holds nothing but the object.
+func (p *proposal) encode(c *catalog.Catalog) (err error) {
+	switch p.kind {
+	case KindOrganization:
+		p.spec, err = encoded(c.Organization)
+	case KindAPI:
+		p.name, p.backend = c.APIs[0].Name, c.APIs[0].Backend
+		p.spec, err = encoded(c.APIs[0])
+	case KindProduct:
+		p.name = c.Products[0].Name
+		p.spec, err = encoded(c.Products[0])
+	case KindGroup:
+		p.name = c.Groups[0].Name
+		p.spec, err = encoded(c.Groups[0])
+	}
+	return err
 }
 
 func (c *changing) proposedDeveloper(p proposal, spec []byte) (proposal, error) {
@@ -230,10 +276,10 @@ func lookOf(kind Kind, name string) string {
 	return catalog.Look(name)
 }
 
-// permitted asks whether a proposal's secret may be where it is and whether the gateway can
-// run with it.
-func (c *changing) permitted(p proposal) error {
-	if err := c.secretAllowed("backend.key", p.key); err != nil {
+// permitted asks whether a proposal's secret may be where it is, and be sent where it says,
+// and whether the gateway can run with it. held is what is there; zero: nothing.
+func (c *changing) permitted(held Object, p proposal) error {
+	if err := c.secretAllowed("backend.key", held, p.backend); err != nil {
 		return err
 	}
 	if p.running == nil {
@@ -242,11 +288,25 @@ func (c *changing) permitted(p proposal) error {
 	return c.accepted(p.running)
 }
 
-func (c *changing) secretAllowed(field string, key *catalog.Secret) error {
-	if key == nil || c.write.Operator || c.options.AllowSecret == nil {
+func (c *changing) secretAllowed(field string, held Object, backend catalog.Backend) error {
+	if backend.Key == nil {
 		return nil
 	}
-	if err := c.options.AllowSecret(*key); err != nil {
+	if c.write.Limited {
+		var was catalog.API
+		if len(held.Spec) > 0 {
+			if err := json.Unmarshal(held.Spec, &was); err != nil {
+				return fmt.Errorf("%s: %w", label(held.Kind, held.Name), err)
+			}
+		}
+		if was.Backend.Key == nil || *was.Backend.Key != *backend.Key || was.Backend.URL != backend.URL {
+			return mistaken(field, "only an administrator may name a secret, or change the URL to which one is sent")
+		}
+	}
+	if c.write.Operator || c.options.AllowSecret == nil {
+		return nil
+	}
+	if err := c.options.AllowSecret(*backend.Key); err != nil {
 		return mistaken(field, "%s", err)
 	}
 	return nil
@@ -264,9 +324,9 @@ func (s *Store) accepted(running *catalog.Catalog) error {
 }
 
 func (c *changing) insertObject(p proposal) (Object, error) {
-	o := Object{Kind: p.kind, Name: p.name, Spec: p.spec, Source: c.write.Source, Revision: 1, Created: c.now, Updated: c.now}
-	if _, err := c.tx.Exec(c.ctx, `INSERT INTO object (kind, name, look, spec, source, revision, change, created, updated) VALUES (?, ?, ?, ?, ?, 1, ?, ?, ?)`,
-		string(o.Kind), o.Name, lookOf(o.Kind, o.Name), string(o.Spec), o.Source, c.number, o.Created.UnixMilli(), o.Updated.UnixMilli()); err != nil {
+	o := Object{Kind: p.kind, Name: p.name, Spec: p.spec, Source: c.write.Source, Revision: uint64(c.number), Created: c.now, Updated: c.now}
+	if _, err := c.tx.Exec(c.ctx, `INSERT INTO object (kind, name, look, spec, source, revision, change, created, updated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		string(o.Kind), o.Name, lookOf(o.Kind, o.Name), string(o.Spec), o.Source, c.number, c.number, o.Created.UnixMilli(), o.Updated.UnixMilli()); err != nil {
 		return o, fmt.Errorf("%s: %w", label(o.Kind, o.Name), err)
 	}
 	c.configures = c.configures || o.Kind != KindDeveloper

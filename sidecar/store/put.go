@@ -58,10 +58,19 @@ func (c *changing) remove(action string, sub Subscription) error {
 	if err := c.allowed("subscription", sub.Name, sub.Source); err != nil {
 		return err
 	}
-	return c.removed(action, &sub)
+	return c.removed(action, &sub, func(Key) bool { return true })
 }
 
-func (c *changing) removed(action string, sub *Subscription) error {
+// removed is remove, for who may. Keys that revoke says are never given to anybody again.
+func (c *changing) removed(action string, sub *Subscription, revoke func(Key) bool) error {
+	for i := range sub.Keys {
+		if !revoke(sub.Keys[i]) {
+			continue
+		}
+		if err := c.revoke(sub, &sub.Keys[i]); err != nil {
+			return err
+		}
+	}
 	if _, err := c.tx.Exec(c.ctx, `DELETE FROM key WHERE subscription = ?`, int64(sub.ID)); err != nil {
 		return err
 	}

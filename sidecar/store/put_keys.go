@@ -32,6 +32,11 @@ func (c *changing) putKeys(before, after *Subscription) error {
 			if err := c.deleteKey(old.Digest); err != nil {
 				return err
 			}
+			if !stays {
+				if err := c.revoke(before, &old); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	for _, k := range write {
@@ -48,12 +53,13 @@ func (c *changing) putKeys(before, after *Subscription) error {
 }
 
 func keyTaken() *StateError {
-	return &StateError{Code: "key_taken", Text: "this key is in use already: a key names one subscription"}
+	return &StateError{Code: "key_taken", Text: "this key is in use, or was: a key names one subscription, and is not given again"}
 }
 
+// keyIsFree is a *StateError with key_taken where somebody has the key, or had it.
 func (c *changing) keyIsFree(digest [32]byte) error {
-	var id int64
-	err := c.tx.QueryRow(c.ctx, `SELECT subscription FROM key WHERE digest = ?`, digest[:]).Scan(&id)
+	var one int
+	err := c.tx.QueryRow(c.ctx, `SELECT 1 FROM key WHERE digest = ? UNION ALL SELECT 1 FROM revoked_key WHERE digest = ? LIMIT 1`, digest[:], digest[:]).Scan(&one)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil
@@ -61,6 +67,13 @@ func (c *changing) keyIsFree(digest [32]byte) error {
 		return err
 	}
 	return keyTaken()
+}
+
+// revoke notes that a key is over, or will be: it is not given to anybody again.
+func (c *changing) revoke(sub *Subscription, k *Key) error {
+	_, err := c.tx.Exec(c.ctx, `INSERT INTO revoked_key (digest, subscription, slot, t) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		k.Digest[:], int64(sub.ID), int(k.Slot), c.now.UnixMilli())
+	return err
 }
 
 func (c *changing) deleteKey(digest [32]byte) error {
@@ -80,5 +93,9 @@ func (c *changing) insertKey(sub *Subscription, k *Key) error {
 		int64(sub.ID), int(k.Slot), k.Digest[:], int64(k.Expires), k.Source, created, used); err != nil {
 		return fmt.Errorf("keys of subscription %q: %w", sub.Name, err)
 	}
-	return nil
+	if k.Expires != 0 {
+		return c.revoke(sub, k)
+	}
+	_, err := c.tx.Exec(c.ctx, `DELETE FROM revoked_key WHERE digest = ?`, k.Digest[:])
+	return err
 }

@@ -29,9 +29,9 @@ type Options struct {
 	Keep int
 	// Catalog is how specs are checked; its overrides are put in place by Config alone.
 	Catalog catalog.Options
-	// Accept is asked, within the transaction, whether the gateway can run with a changed
-	// organization, APIs, products and groups; nil: it always can. Its error says why not,
-	// for people.
+	// Accept is asked whether the gateway can run with a changed organization, APIs, products
+	// and groups; nil: it always can. Its error says why not, for people. It is asked before
+	// the change is written, by several goroutines at a time, and again where others were faster.
 	Accept func(*catalog.Catalog) error
 	// AllowSecret is asked where a backend's key may be that is not the operator's, see
 	// Write.Operator; nil: anywhere. Its error says why not, for people.

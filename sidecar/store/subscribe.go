@@ -195,10 +195,11 @@ func baseName(d catalog.Subscription) string {
 		}
 	}
 	runes := []rune(strings.Trim(b.String(), "-"))
-	if name := strings.Trim(string(runes[:min(len(runes), 100)]), "-"); name != "" {
-		return name
+	name := strings.Trim(string(runes[:min(len(runes), 100)]), "-")
+	if strings.Trim(name, "0123456789") == "" { // that would be an id
+		return strings.Trim("subscription-"+name, "-")
 	}
-	return "subscription"
+	return name
 }
 
 // FindSubscription is the subscription with this name, or else with this id in decimal;

@@ -173,11 +173,11 @@ func (c *changing) revokeToken(t Token) error {
 	return err
 }
 
-// Tokens lists the tokens that were not revoked, expired ones too, by name.
+// Tokens lists the tokens that were not revoked, expired ones too, by name, byte by byte.
 func (s *Store) Tokens(ctx context.Context) (tokens []Token, err error) {
 	err = s.db.View(ctx, "listing tokens", func(tx *database.Tx) error {
 		tokens = nil
-		rows, err := tx.Query(ctx, tokenColumns+` WHERE revoked = 0 ORDER BY name`)
+		rows, err := tx.Query(ctx, tokenColumns+` WHERE revoked = 0`)
 		if err != nil {
 			return err
 		}
@@ -191,6 +191,7 @@ func (s *Store) Tokens(ctx context.Context) (tokens []Token, err error) {
 		}
 		return rows.Err()
 	})
+	sortedBy(tokens, func(t Token) string { return t.Name })
 	return tokens, err
 }
 
