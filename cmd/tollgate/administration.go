@@ -41,12 +41,21 @@ func (a *administrationFlags) checkAdministration() error {
 	return nil
 }
 
-// openAdministration makes what serves the admin API.
-func (s *sidecar) openAdministration() error {
-	if err := s.checkAdministration(); err != nil {
+// readingBusy is how long what administrators read waits for a connection.
+const readingBusy = 5 * time.Second
+
+// openAdministration makes what serves the admin API. What administrators read much of has
+// connections of its own, so that filters never wait for it.
+func (s *sidecar) openAdministration(ctx context.Context) error {
+	err := s.checkAdministration()
+	if err != nil {
 		return err
 	}
-	s.administration = admin.New(admin.Config{Ledger: s.ledger, Store: s.store, Database: s.database, Catalog: s.options, Log: s.log})
+	if s.reading, err = s.database.Again(ctx, readingBusy); err != nil {
+		return err
+	}
+	s.administration = admin.New(admin.Config{Ledger: s.ledger, Store: s.store, Database: s.database,
+		Reader: s.store.Through(s.reading), Reading: s.reading, Catalog: s.options, Log: s.log})
 	return nil
 }
 

@@ -17,12 +17,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/tollgate/tollgate/cmd/process"
 	"github.com/tollgate/tollgate/internal/apikey"
 	"github.com/tollgate/tollgate/sidecar/admin"
+	"github.com/tollgate/tollgate/sidecar/database"
+	"github.com/tollgate/tollgate/sidecar/socket"
 )
 
 // administered is a sidecar with an admin address, on an empty store.
@@ -264,4 +267,50 @@ func TestAdminAddressesThatAreRefused(t *testing.T) {
 		}
 		l.Close()
 	}
+}
+
+// What administrators read is read over connections of its own: filters need the others.
+func TestAdministratorsReadBesideFilters(t *testing.T) {
+	dir := socketDir(t)
+	s, err := newSidecar(t.Context(), serveConfig{store: filepath.Join(dir, "s.db"), maxStale: time.Minute, gateway: "g",
+		busy: 20 * time.Millisecond, log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	l, err := socket.Listen(filepath.Join(dir, "a.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.administration.Serve(ctx, l) }()
+	defer func() {
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	leave := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 4 { // all that SQLite has
+		taken := make(chan struct{})
+		readers.Go(func() {
+			if err := s.database.View(ctx, "reading", func(*database.Tx) error { close(taken); <-leave; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		<-taken
+	}
+	client := admin.NewSocketClient(filepath.Join(dir, "a.sock"), time.Minute)
+	for _, path := range []string{"catalog", "usage", "audit", "apis"} {
+		if _, _, err := admin.Call[[]byte](ctx, client, admin.Request{Path: admin.Path(path)}); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, _, err := admin.Call[[]byte](ctx, client, admin.Request{Path: admin.Path("organization")}); err == nil {
+		t.Error("there were more connections: this shows nothing")
+	}
+	close(leave)
+	readers.Wait()
 }

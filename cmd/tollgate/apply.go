@@ -39,6 +39,7 @@ type application struct {
 	conn              connection
 	out               output
 	source, conflicts string
+	prune             bool
 	dryRun, verbose   bool
 
 	file     string
@@ -55,9 +56,9 @@ func applyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "apply FILE",
 		Short: "Make the gateway what a catalog file says",
-		Long: `Creates and updates what the file (-: standard input) declares, and deletes what it declared
-when it was last applied and does no longer. The rest stays as it is. Applied twice, the
-second time changes nothing.
+		Long: `Creates and updates what the file (-: standard input) declares. The rest stays as it is; what
+the file declared before and does no longer is named, and deleted with --prune alone. Applied
+twice, the second time changes nothing.
 
 What is applied is marked with the file's name, and belongs to it: a change from elsewhere is
 refused. --conflicts says what happens where the file wants to change what something else
@@ -122,7 +123,8 @@ after every error.
 
 func (a *application) register(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&a.source, "source", "", "the name of the file by which its objects are marked (default: the file's own, without its folder; \"stdin\" of standard input)")
+	f.StringVar(&a.source, "source", "", "the name of the file by which its objects are marked (default: the file's own, without its folder; standard input has none)")
+	f.BoolVar(&a.prune, "prune", false, "delete what the file declared when it was applied before, and does no longer")
 	f.StringVar(&a.conflicts, "conflicts", conflictsRefuse, "where something else manages what the file changes: "+alternatives(conflictWords))
 	complete(c, "conflicts", conflictWords...)
 	a.conn.register(f)
@@ -134,6 +136,9 @@ func (a *application) apply(c *cobra.Command, file string) (plan admin.Plan, err
 	if !slices.Contains(conflictWords, a.conflicts) {
 		return plan, misusef("--conflicts is %s, not %q", alternatives(conflictWords), a.conflicts)
 	}
+	if file == "-" && a.source == "" {
+		return plan, misusef("standard input has no name by which its objects could be marked: give it one with --source NAME")
+	}
 	text, err := a.read(c)
 	if err != nil {
 		return plan, err
@@ -143,8 +148,10 @@ func (a *application) apply(c *cobra.Command, file string) (plan admin.Plan, err
 		return plan, err
 	}
 	query := url.Values{"source": {a.marked()}, "conflicts": {strings.ReplaceAll(a.conflicts, "-", "_")}}
-	if a.dryRun {
-		query.Set("dry_run", "true")
+	for name, set := range map[string]bool{"dry_run": a.dryRun, "prune": a.prune} {
+		if set {
+			query.Set(name, "true")
+		}
 	}
 	plan, _, err = admin.Call[admin.Plan](c.Context(), client, admin.Request{
 		Method: http.MethodPost, Path: admin.Path("catalog", "apply"), Query: query, Body: text, ContentType: "application/json",
@@ -159,9 +166,6 @@ func (a *application) apply(c *cobra.Command, file string) (plan admin.Plan, err
 
 // marked is the name by which what the file declares is marked.
 func (a *application) marked() string {
-	if a.file == "-" {
-		return cmp.Or(a.source, "stdin")
-	}
 	return cmp.Or(a.source, filepath.Base(a.file))
 }
 
@@ -266,8 +270,9 @@ func (a *application) print(w io.Writer, plan admin.Plan) error {
 	}
 	for _, k := range plan.Kept {
 		touched[reference(k.Kind, k.Name)] = true
-		fmt.Fprintf(w, "%s kept as it is: managed by %s\n", reference(k.Kind, k.Name), manager(k.Source))
+		fmt.Fprintf(w, "%s kept as it is: %s\n", reference(k.Kind, k.Name), reasonKept(k))
 	}
+	printUnpruned(w, "", plan)
 	unchanged := slices.DeleteFunc(declarations(a.declared), func(name string) bool { return touched[name] })
 	if a.verbose {
 		for _, name := range unchanged {
@@ -280,6 +285,9 @@ func (a *application) print(w io.Writer, plan admin.Plan) error {
 	}
 	if len(plan.Kept) > 0 {
 		text += fmt.Sprintf(", %d kept", len(plan.Kept))
+	}
+	if len(plan.Unpruned) > 0 {
+		text += fmt.Sprintf(", %d not pruned", len(plan.Unpruned))
 	}
 	_, err := fmt.Fprintln(w, text+suffix)
 	return err
@@ -296,9 +304,25 @@ func (a *application) printDifferences(w io.Writer, plan admin.Plan) error {
 		}
 	}
 	for _, k := range plan.Kept {
-		fmt.Fprintf(w, "# %s stays as it is: managed by %s\n", reference(k.Kind, k.Name), manager(k.Source))
+		fmt.Fprintf(w, "# %s stays as it is: %s\n", reference(k.Kind, k.Name), reasonKept(k))
 	}
+	printUnpruned(w, "# ", plan)
 	return nil
+}
+
+// reasonKept is why something stays as it is.
+func reasonKept(k admin.Kept) string {
+	if k.Why != "" {
+		return "it " + k.Why
+	}
+	return "managed by " + manager(k.Source)
+}
+
+// printUnpruned names what stays although the file dropped it.
+func printUnpruned(w io.Writer, before string, plan admin.Plan) {
+	for _, c := range plan.Unpruned {
+		fmt.Fprintf(w, "%s%s is not in the file any more: delete it with --prune\n", before, reference(c.Kind, c.Name))
+	}
 }
 
 // declarations are the references of what a catalog declares.

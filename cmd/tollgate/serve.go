@@ -172,6 +172,7 @@ type sidecar struct {
 	running atomic.Pointer[catalog.Catalog] // that is published, or was when the store was left
 
 	administration *admin.Server
+	reading        *database.DB // for what administrators read; nil before it is opened
 }
 
 func newSidecar(ctx context.Context, c serveConfig) (*sidecar, error) {
@@ -215,11 +216,15 @@ func (s *sidecar) open(ctx context.Context) (err error) {
 		Store: s.store, Policy: s.engine, Ledger: s.ledger, Log: s.log, WatchTimeout: s.watchTimeout, Metrics: s.registry,
 		Gateway: wire.Gateway{Name: s.gateway, Region: s.region, MaxStaleSeconds: int(s.maxStale / time.Second)},
 	})
-	return s.openAdministration()
+	return s.openAdministration(ctx)
 }
 
 func (s *sidecar) close() {
-	if err := s.database.Close(); err != nil {
+	var err error
+	if s.reading != nil {
+		err = s.reading.Close()
+	}
+	if err = errors.Join(err, s.database.Close()); err != nil {
 		s.log.Error("closing the store", "error", err)
 	}
 }

@@ -7,6 +7,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -85,10 +86,16 @@ type Answers interface {
 	Unanswered(ctx context.Context, actor, key string) error
 }
 
-// Catalogs are files, applied and written.
-type Catalogs interface {
+// Files are catalog files that are applied.
+type Files interface {
 	Apply(context.Context, store.Application) (store.Plan, error)
-	Export(context.Context) (*catalog.Catalog, error)
+}
+
+// Reader is what much is read from; *store.Store is one.
+type Reader interface {
+	Objects(ctx context.Context, k store.Kind, after string, limit int) ([]store.Object, error)
+	ListSubscriptions(context.Context, store.SubscriptionQuery) ([]store.Subscription, error)
+	EachExported(ctx context.Context, each func(item any) error) error
 }
 
 // Store is what is managed; *store.Store is one.
@@ -98,7 +105,8 @@ type Store interface {
 	Keys
 	Tokens
 	Answers
-	Catalogs
+	Files
+	Reader
 }
 
 // Config is what a Server is made of. Ledger, Store and Database are needed.
@@ -107,11 +115,19 @@ type Config struct {
 	Store  Store
 	// Database holds the audit and the usage, and is what a backup is of.
 	Database *database.DB
+	// Reader and Reading are the same store and database for lists, exports, reports and the
+	// audit: opened once more, so that whoever reads much there keeps no connection from what
+	// filters need. Store and Database unless given.
+	Reader  Reader
+	Reading *database.DB
 	// Catalog is how a catalog file is parsed.
 	Catalog catalog.Options
 	// Log is slog.Default() unless given, Now time.Now.
 	Log *slog.Logger
 	Now func() time.Time
+	// TurnWait is how long an export, a report or a verification waits for the one before it;
+	// 5 s unless given.
+	TurnWait time.Duration
 }
 
 // Server answers administrators.
@@ -119,18 +135,30 @@ type Server struct {
 	ledger   Ledger
 	store    Store
 	database *database.DB
+	reader   Reader
+	reading  *database.DB
 	catalog  catalog.Options
 	log      *slog.Logger
 	now      func() time.Time
 
 	routes   *routes
 	failures *failures
+
+	exports, reports, verifications turn
 }
 
 // New makes a Server.
 func New(c Config) *Server {
 	s := &Server{ledger: c.Ledger, store: c.Store, database: c.Database, catalog: c.Catalog,
-		log: c.Log, now: c.Now, failures: newFailures()}
+		reader: c.Reader, reading: c.Reading, log: c.Log, now: c.Now, failures: newFailures()}
+	if s.reader == nil {
+		s.reader = c.Store
+	}
+	if s.reading == nil {
+		s.reading = c.Database
+	}
+	wait := cmp.Or(c.TurnWait, turnWait)
+	s.exports, s.reports, s.verifications = newTurn(wait), newTurn(wait), newTurn(wait)
 	if s.log == nil {
 		s.log = slog.Default()
 	}

@@ -39,17 +39,18 @@ func (s *Server) auditRoutes(rs *routes) {
 }
 
 func (s *Server) listAudit(ctx context.Context, in *auditInput) (*auditList, error) {
-	found, err := audit.List(ctx, s.database, audit.Query{
-		Kind: in.Kind, Name: in.Name, Actor: in.Actor, Action: in.Action, Since: in.Since, Until: in.Until, After: in.After, Limit: in.Limit,
+	q := audit.Query{Kind: in.Kind, Name: in.Name, Actor: in.Actor, Action: in.Action, Since: in.Since, Until: in.Until, After: in.After, Limit: in.Limit}
+	found, err := withNext(q.Limit, func(last *audit.Entry, limit int) ([]audit.Entry, error) {
+		if last != nil {
+			q.After = last.ID
+		}
+		q.Limit = limit
+		return audit.List(ctx, s.reading, q)
 	})
 	if err != nil {
 		return nil, err
 	}
-	l := page(found, in.Limit, func(*audit.Entry) string { return "" }, shownEntry)
-	if last := len(found) - 1; last >= 0 && len(found) == in.Limit && found[last].ID > 1 { // ids have no gap
-		l.Next = strconv.FormatInt(found[last].ID, 10)
-	}
-	return &auditList{l}, nil
+	return &auditList{page(found, in.Limit, func(e *audit.Entry) string { return strconv.FormatInt(e.ID, 10) }, shownEntry)}, nil
 }
 
 func shownEntry(e *audit.Entry) AuditEntry {
@@ -74,7 +75,12 @@ func (s *Server) verifyAudit(ctx context.Context, in *verifyInput) (*verifyOutpu
 		}
 		expect = &head
 	}
-	found, err := audit.Verify(ctx, s.database, expect)
+	release, err := s.verifications.take(ctx, "verification")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	found, err := audit.Verify(ctx, s.reading, expect)
 	if err != nil {
 		return nil, err
 	}

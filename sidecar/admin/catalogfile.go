@@ -1,20 +1,16 @@
 package admin
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/negotiation"
-	"go.yaml.in/yaml/v3"
-
 	"github.com/tollgate/tollgate/internal/catalog"
 	"github.com/tollgate/tollgate/sidecar/store"
 )
@@ -23,16 +19,13 @@ type (
 	applyInput struct {
 		Source    string `query:"source" required:"true" maxLength:"128" doc:"The file's name, without folders: what it declares is managed by it."`
 		Conflicts string `query:"conflicts" enum:"refuse,keep,take_over" default:"refuse" doc:"What becomes of what another source manages and the file declares otherwise: refuse changes nothing at all, keep leaves it, take_over changes it."`
+		Prune     bool   `query:"prune" doc:"Delete what the same source declared before and does not any more. It stays unless given, and is listed."`
 		DryRun    bool   `query:"dry_run" doc:"Change nothing, and say what would."`
 		RawBody   []byte
 	}
 	planOutput  struct{ Body Plan }
 	exportInput struct {
 		Accept string `header:"Accept" doc:"application/json or application/yaml."`
-	}
-	exportOutput struct {
-		ContentType string `header:"Content-Type"`
-		Body        []byte
 	}
 )
 
@@ -65,7 +58,7 @@ func (s *Server) applyCatalog(ctx context.Context, in *applyInput) (*planOutput,
 	w := written(ctx)
 	w.Source = store.FileSource(in.Source)
 	// No secrets: keys stand in the file as digests, for another place is one of this machine.
-	plan, err := s.store.Apply(ctx, store.Application{Catalog: c, Conflicts: store.Conflicts(in.Conflicts), DryRun: in.DryRun, Write: w})
+	plan, err := s.store.Apply(ctx, store.Application{Catalog: c, Conflicts: store.Conflicts(in.Conflicts), Prune: in.Prune, DryRun: in.DryRun, Write: w})
 	if err != nil {
 		return nil, inTheWay(plan, err)
 	}
@@ -110,68 +103,42 @@ func inTheWay(plan store.Plan, err error) error {
 }
 
 func shownPlan(p store.Plan, dry bool) Plan {
-	shown := Plan{DryRun: dry, Changes: []PlannedChange{}, Kept: []Kept{}}
+	shown := Plan{DryRun: dry, Changes: []PlannedChange{}, Kept: []Kept{}, Unpruned: []PlannedChange{}}
 	for _, c := range p.Changes {
-		shown.Changes = append(shown.Changes, PlannedChange{Action: c.Action, Kind: c.Kind, Name: c.Name,
-			Before: document(string(c.Before)), After: document(string(c.After))})
+		shown.Changes = append(shown.Changes, shownChange(&c))
+	}
+	for _, c := range p.Unpruned {
+		shown.Unpruned = append(shown.Unpruned, shownChange(&c))
 	}
 	for _, k := range p.Kept {
-		shown.Kept = append(shown.Kept, Kept{Kind: k.Kind, Name: k.Name, Source: k.Source})
+		shown.Kept = append(shown.Kept, Kept{Kind: k.Kind, Name: k.Name, Source: k.Source, Why: k.Why})
 	}
 	return shown
 }
 
+func shownChange(c *store.PlannedChange) PlannedChange {
+	return PlannedChange{Action: c.Action, Kind: c.Kind, Name: c.Name, Before: document(string(c.Before)), After: document(string(c.After))}
+}
+
 // exportCatalog writes everything as a catalog file. The digests of keys are for those who
 // could apply it again: a key that somebody chose may be guessed from its digest.
-func (s *Server) exportCatalog(ctx context.Context, in *exportInput) (*exportOutput, error) {
-	c, err := s.store.Export(ctx)
-	if err != nil {
-		return nil, err
+func (s *Server) exportCatalog(ctx context.Context, in *exportInput) (*downloadOutput, error) {
+	kind := negotiation.SelectQValue(in.Accept, []string{typeJSON, typeYAML})
+	if kind != typeYAML {
+		kind = typeJSON
 	}
-	if !May(calledBy(ctx).role, RightWrite) {
-		for i := range c.Subscriptions {
-			c.Subscriptions[i].PrimaryKey, c.Subscriptions[i].SecondaryKey = nil, nil
-		}
-	}
-	text, err := json.Marshal(c)
-	if err != nil {
-		return nil, fmt.Errorf("exporting the catalog: %w", err)
-	}
-	if negotiation.SelectQValue(in.Accept, []string{typeJSON, typeYAML}) != typeYAML {
-		return &exportOutput{typeJSON, append(text, '\n')}, nil
-	}
-	if text, err = asYAML(text); err != nil {
-		return nil, fmt.Errorf("exporting the catalog: %w", err)
-	}
-	return &exportOutput{typeYAML, text}, nil
-}
-
-// asYAML writes JSON as people write YAML, its fields in the same order.
-func asYAML(text []byte) ([]byte, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
-		return nil, err
-	}
-	plainStyle(&document)
-	var b bytes.Buffer
-	e := yaml.NewEncoder(&b)
-	e.SetIndent(2)
-	if err := errors.Join(e.Encode(&document), e.Close()); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
-
-// elsewhere are texts that YAML 1.1, which many programs still read, takes for something
-// else: yes and no, and numbers to the base of 60.
-var elsewhere = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|[-+0-9][-+0-9_.:]*)$`)
-
-func plainStyle(n *yaml.Node) {
-	n.Style = 0
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && elsewhere.MatchString(n.Value) {
-		n.Style = yaml.DoubleQuotedStyle
-	}
-	for _, child := range n.Content {
-		plainStyle(child)
-	}
+	return &downloadOutput{func(c huma.Context) {
+		s.send(c, kind, "exporting the catalog", func(w io.Writer) error {
+			release, err := s.exports.take(ctx, "export")
+			if err != nil {
+				return err
+			}
+			defer release()
+			e := newExporting(w, kind == typeYAML, May(calledBy(ctx).role, RightWrite))
+			if err := s.reader.EachExported(ctx, e.item); err != nil {
+				return err
+			}
+			return e.finish()
+		})
+	}}, nil
 }

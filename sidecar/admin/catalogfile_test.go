@@ -84,6 +84,68 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// What a file dropped is deleted on demand alone.
+func TestPrune(t *testing.T) {
+	l := open(t).socket()
+	apply := func(query, file string) admin.Plan {
+		t.Helper()
+		return read[admin.Plan](l.call("POST", "/v1/catalog/apply?source=groups.yaml"+query, file, "Content-Type", "application/yaml"), 200)
+	}
+	names := func(changes []admin.PlannedChange) (list []string) {
+		for _, c := range changes {
+			list = append(list, c.Action+" "+c.Kind+" "+c.Name+" "+string(c.Before))
+		}
+		return list
+	}
+	apply("", "groups: [{name: A}, {name: B}]")
+	dropped := []string{`delete group B {"name":"B"}`}
+	for _, query := range []string{"&dry_run=true", "", "&prune=false"} {
+		plan := apply(query, "groups: [{name: A}]")
+		if diff := cmp.Diff(dropped, names(plan.Unpruned)); diff != "" || len(plan.Changes) != 0 {
+			t.Errorf("%q: %+v (-want +unpruned):\n%s", query, plan.Changes, diff)
+		}
+	}
+	for _, query := range []string{"&prune=true&dry_run=true", "&prune=true"} {
+		l.call("GET", "/v1/groups/B", "").is(200)
+		plan := apply(query, "groups: [{name: A}]")
+		if diff := cmp.Diff(dropped, names(plan.Changes)); diff != "" || len(plan.Unpruned) != 0 {
+			t.Errorf("%q: %+v (-want +changes):\n%s", query, plan.Unpruned, diff)
+		}
+	}
+	l.call("GET", "/v1/groups/B", "").is(404)
+}
+
+// Only an administrator names a backend's secret, or moves the backend that gets one.
+func TestPublishersNameNoSecrets(t *testing.T) {
+	o := open(t)
+	boss := o.socket()
+	publisher := line{t, http.DefaultClient, o.listen(), o.issue("publisher", time.Time{})}
+	const only = "only an administrator"
+	api := func(name, host, key string) string {
+		backend := fmt.Sprintf(`{"url": "https://%s.example.org"}`, host)
+		if key != "" {
+			backend = fmt.Sprintf(`{"url": "https://%s.example.org", "authorization": "inject", "key": {"env": %q}}`, host, key)
+		}
+		return fmt.Sprintf(`{"name": %q, "suffix": %q, "backend": %s, "operations": [{"name": "Call", "method": "GET", "template": "/call"}]}`, name, strings.ToLower(name), backend)
+	}
+	publisher.call("POST", "/v1/apis", api("Open", "open", "")).is(201)
+	publisher.call("PUT", "/v1/apis/Open", api("Open", "elsewhere", "")).is(200)
+	publisher.call("PUT", "/v1/apis/Open", api("Open", "elsewhere", "TOLLGATE_SECRET_A")).field("backend.key", only)
+	publisher.call("POST", "/v1/apis", api("Shut", "shut", "TOLLGATE_SECRET_A")).field("backend.key", only)
+	boss.call("POST", "/v1/apis", api("Shut", "shut", "TOLLGATE_SECRET_A")).is(201)
+	publisher.call("PUT", "/v1/apis/Shut", api("Shut", "thief", "TOLLGATE_SECRET_A")).field("backend.key", only)
+	publisher.call("PUT", "/v1/apis/Shut", api("Shut", "shut", "TOLLGATE_SECRET_B")).field("backend.key", only)
+	publisher.call("PUT", "/v1/apis/Shut", strings.Replace(api("Shut", "shut", "TOLLGATE_SECRET_A"), `"/call"`, `"/other"`, 1)).is(200)
+	publisher.call("POST", "/v1/apis/Shut/operations", `{"name": "More", "method": "GET", "template": "/more"}`).is(201)
+	file := func(l line, apis string) reply {
+		return l.call("POST", "/v1/catalog/apply?source=x.json&conflicts=take_over", `{"apis": [`+apis+`]}`)
+	}
+	file(publisher, api("Shut", "thief", "TOLLGATE_SECRET_A")).field("apis[0].backend.key", only)
+	file(publisher, api("New", "new", "TOLLGATE_SECRET_A")).field("apis[0].backend.key", only)
+	file(publisher, api("Shut", "shut", "TOLLGATE_SECRET_A")).is(200)
+	file(boss, api("Shut", "moved", "TOLLGATE_SECRET_B")).is(200)
+}
+
 func TestFilesThatAreNotApplied(t *testing.T) {
 	o := open(t)
 	l := o.socket()

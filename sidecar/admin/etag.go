@@ -37,6 +37,17 @@ type Paging struct {
 	After string `query:"after" maxLength:"512" doc:"What the page before had as next."`
 }
 
+// withNext lists a page of items and the one after it, if there is one: only then has the page
+// a next. list gives at most limit, and that at most maxPage, after the last one that it gave.
+func withNext[Item any](limit int, list func(last *Item, limit int) ([]Item, error)) ([]Item, error) {
+	found, err := list(nil, min(limit+1, maxPage))
+	if err != nil || limit < maxPage || len(found) < maxPage {
+		return found, err
+	}
+	more, err := list(&found[len(found)-1], 1)
+	return append(found, more...), err
+}
+
 // page makes a page of items, of which one more than the limit was asked for. at gives an
 // item's place.
 func page[Item, Shown any](items []Item, limit int, at func(*Item) string, show func(*Item) Shown) List[Shown] {

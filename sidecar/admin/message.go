@@ -13,7 +13,7 @@ type Object struct {
 	API      string          `json:"api,omitempty" doc:"The API that an operation is of. Source, revision and times are the API's."`
 	Spec     json.RawMessage `json:"spec" doc:"The object, as in a catalog file."`
 	Source   string          `json:"source" doc:"What manages it: empty, the API; file:NAME, the catalog file NAME."`
-	Revision uint64          `json:"revision" doc:"Moves with each change, from 1; the ETag."`
+	Revision uint64          `json:"revision" doc:"Grows with each change; the ETag."`
 	Created  time.Time       `json:"created"`
 	Updated  time.Time       `json:"updated"`
 }
@@ -36,7 +36,7 @@ type Subscription struct {
 	// State is the one that counts now: expired when it was active until its expiry.
 	State    string `json:"state" enum:"submitted,active,suspended,rejected,cancelled,expired" doc:"Its state now."`
 	Source   string `json:"source" doc:"What manages it: empty, the API; file:NAME, the catalog file NAME."`
-	Revision uint64 `json:"revision" doc:"Moves with each change, from 1; the ETag."`
+	Revision uint64 `json:"revision" doc:"Grows with each change; the ETag."`
 	// Created is when it began: the start of its quotas' periods.
 	Created   time.Time `json:"created"`
 	Updated   time.Time `json:"updated"`
@@ -164,6 +164,8 @@ type Plan struct {
 	DryRun  bool            `json:"dry_run,omitempty" doc:"Nothing was changed."`
 	Changes []PlannedChange `json:"changes" nullable:"false"`
 	Kept    []Kept          `json:"kept" nullable:"false" doc:"What another source manages, and stays as it is in the store."`
+	// Unpruned stays without ?prune=true.
+	Unpruned []PlannedChange `json:"unpruned" nullable:"false" doc:"What the source declared before and does not any more: it stays, and ?prune=true deletes it."`
 }
 
 // PlannedChange is the change of one object, subscription or key.
@@ -180,4 +182,5 @@ type Kept struct {
 	Kind   string `json:"kind"`
 	Name   string `json:"name"`
 	Source string `json:"source"`
+	Why    string `json:"why,omitempty" doc:"Why it stays, where that is something else."`
 }

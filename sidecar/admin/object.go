@@ -137,11 +137,11 @@ func objectReply(g group, o store.Object, status int) *objectOutput {
 // written is by whom something is changed.
 func written(ctx context.Context) store.Write {
 	c := calledBy(ctx)
-	return store.Write{Actor: c.actor, Origin: c.origin}
+	return store.Write{Actor: c.actor, Origin: c.origin, Limited: !May(c.role, RightSecrets), Once: onceOf(ctx)}
 }
 
 func (s *Server) listObjects(ctx context.Context, g group, in *Paging) (*objectList, error) {
-	found, err := s.store.Objects(ctx, g.kind, in.After, in.Limit+1)
+	found, err := s.reader.Objects(ctx, g.kind, in.After, in.Limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +237,7 @@ func (s *Server) about(ctx context.Context, g group, name string, err error) err
 		for i := range found {
 			names[i] = found[i].Name
 		}
-		return missing("not_found", noun(g.kind), name, names)
+		return missing("not_found", named(noun(g.kind), name), name, names)
 	case errors.Is(err, store.ErrExists) && g.key == "":
 		return problem(http.StatusConflict, "exists", "there is an organization already")
 	case errors.Is(err, store.ErrExists):

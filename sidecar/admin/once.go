@@ -24,7 +24,7 @@ func (s *Server) once(w http.ResponseWriter, r *http.Request, route *Route, body
 		return replay(w, earlier)
 	}
 	recorded := &recorder{header: w.Header().Clone()}
-	s.routes.mux.ServeHTTP(recorded, r)
+	s.routes.mux.ServeHTTP(recorded, r.WithContext(context.WithValue(ctx, onceKey{}, &store.OnceKey{Actor: who, Key: key})))
 	after := context.WithoutCancel(ctx) // the answer is kept for a client that is gone, too
 	if recorded.status >= 200 && recorded.status < 300 {
 		kept := store.Answer{Status: recorded.status}
@@ -40,6 +40,15 @@ func (s *Server) once(w http.ResponseWriter, r *http.Request, route *Route, body
 	}
 	recorded.send(w)
 	return nil
+}
+
+type onceKey struct{}
+
+// onceOf is the key of a creation that may be sent again, which the store marks with what it
+// creates: where the answer is lost, nothing is made twice. nil: the call has none.
+func onceOf(ctx context.Context) *store.OnceKey {
+	key, _ := ctx.Value(onceKey{}).(*store.OnceKey)
+	return key
 }
 
 // digest tells requests apart.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate/tollgate/sidecar/admin"
+	"github.com/tollgate/tollgate/sidecar/database"
 )
 
 func TestACreationSentAgain(t *testing.T) {
@@ -85,5 +86,44 @@ func TestASecretIsNotAnsweredAgain(t *testing.T) {
 	}
 	if list := read[admin.List[admin.Token]](l.call("GET", "/v1/tokens", ""), 200); len(list.Items) != 1 {
 		t.Errorf("tokens: %+v", list)
+	}
+}
+
+// What was made before its answer was lost is not made again.
+func TestAnAnswerThatWasLost(t *testing.T) {
+	o := open(t)
+	l := plans(t, o)
+	if err := o.config.Database.Transact(t.Context(), "losing answers", func(tx *database.Tx) error {
+		_, err := tx.Exec(t.Context(), `CREATE TRIGGER lost BEFORE UPDATE OF answer ON idempotency BEGIN SELECT RAISE(ABORT, 'lost'); END`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	const at = "/v1/subscriptions"
+	for _, tc := range []struct{ name, path, body string }{
+		{"object", "/v1/groups", `{"name": "A"}`},
+		{"operation", "/v1/apis/Demo/operations?take_over=true", `{"name": "A", "method": "GET", "template": "/a"}`},
+		{"subscription", at, `{"name": "ada", "developer": "ada@example.org", "product": "Starter"}`},
+		{"unnamed subscription", at, `{"developer": "ada@example.org", "api": "Demo"}`},
+		{"token", "/v1/tokens", `{"name": "ci", "role": "reader"}`},
+		{"keys", at + "/ada/keys/show-once", ``},
+		{"key", at + "/ada/keys/secondary/regenerate", `{}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := l
+			l.t = t
+			if r := l.call("POST", tc.path, tc.body, "Idempotency-Key", tc.name); r.status >= 300 {
+				t.Fatalf("%d %s", r.status, r.body)
+			}
+			audited := func() int64 { return read[admin.AuditReport](l.call("GET", "/v1/audit/verify", ""), 200).Rows }
+			before := audited()
+			l.call("POST", tc.path, tc.body, "Idempotency-Key", tc.name).problem(409, "idempotency_answer_lost", "")
+			if after := audited(); after != before {
+				t.Errorf("%d changes by the second call", after-before)
+			}
+		})
+	}
+	if !strings.Contains(o.log.String(), "keeping an answer") {
+		t.Errorf("no answer was lost: %s", o.log)
 	}
 }

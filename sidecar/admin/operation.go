@@ -234,7 +234,7 @@ func (a *apiSpec) missing(name string) error {
 	for i, o := range a.operations {
 		names[i] = o.name
 	}
-	return missing("not_found", "operation of the API "+strconv.Quote(a.Name), name, names)
+	return missing("not_found", named("operation", name)+" of the API "+strconv.Quote(a.Name), name, names)
 }
 
 // shown is an operation as this API shows it.

@@ -169,12 +169,18 @@ func known(err error) *Problem {
 	return nil
 }
 
-// missing is the problem that nothing has that name; near are names that may have been meant.
-func missing(code, kind, name string, names []string) error {
-	const most = 60 // bytes of it to repeat
-	text := fmt.Sprintf("there is no %s %q", kind, strings.ToValidUTF8(name[:min(len(name), most)], ""))
+// missing is the problem that there is no such thing; near its name are others of names that
+// may have been meant.
+func missing(code, what, name string, names []string) error {
+	text := "there is no " + what
 	if near := similar(name, names); len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return problem(http.StatusNotFound, code, "%s", text)
+}
+
+// named is a kind and a name for people.
+func named(kind, name string) string {
+	const most = 60 // bytes of it to repeat
+	return fmt.Sprintf("%s %q", kind, strings.ToValidUTF8(name[:min(len(name), most)], ""))
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,6 +21,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tollgate/tollgate/sidecar/admin"
+	"github.com/tollgate/tollgate/sidecar/audit"
+	"github.com/tollgate/tollgate/sidecar/database"
 	"github.com/tollgate/tollgate/sidecar/store"
 	"github.com/tollgate/tollgate/sidecar/usage"
 )
@@ -80,6 +83,55 @@ func TestTheAudit(t *testing.T) {
 		t.Errorf("with a head beyond its own: %+v", report)
 	}
 	l.call("GET", "/v1/audit/verify?expect=1:x", "").problem(422, "invalid", "query.expect")
+}
+
+// A page that is just full is the last one where nothing follows.
+func TestTheLastPageHasNoNext(t *testing.T) {
+	o := open(t)
+	l := o.socket()
+	for i := range 2 {
+		l.call("POST", "/v1/groups", fmt.Sprintf(`{"name": "G%d"}`, i)).is(201)
+		l.call("POST", "/v1/tokens", fmt.Sprintf(`{"name": "t%d", "role": "reader"}`, i)).is(201)
+	}
+	pages := func(path string) (pages, items int) {
+		t.Helper()
+		for next := path; ; pages++ {
+			list := read[admin.List[json.RawMessage]](l.call("GET", next, ""), 200)
+			items += len(list.Items)
+			if list.Next == "" {
+				return pages + 1, items
+			}
+			next = path + "&after=" + url.QueryEscape(list.Next)
+		}
+	}
+	for path, want := range map[string][2]int{
+		"/v1/audit?kind=group&limit=2": {1, 2}, "/v1/audit?kind=group&limit=1": {2, 2},
+		"/v1/subscriptions?limit=3": {1, 3}, "/v1/subscriptions?limit=2": {2, 3}, "/v1/subscriptions?limit=1": {3, 3},
+		"/v1/tokens?limit=2": {1, 2}, "/v1/groups?limit=2": {1, 2},
+	} {
+		if n, items := pages(path); [2]int{n, items} != want {
+			t.Errorf("%s: %d items on %d pages, want %v", path, items, n, want)
+		}
+	}
+	o.subscribe(997) // and three
+	more := slices.Repeat([]audit.Entry{{Time: time.Now(), Actor: "test", Action: "group.test", Kind: "group", Name: "G"}}, 1000-2)
+	if err := o.config.Database.Transact(t.Context(), "auditing", func(tx *database.Tx) error {
+		return audit.Append(t.Context(), tx, database.SQLite, more)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/v1/subscriptions?limit=1000", "/v1/audit?kind=group&limit=1000"} {
+		if n, items := pages(path); n != 1 || items != 1000 {
+			t.Errorf("%s: %d items on %d pages", path, items, n)
+		}
+	}
+	l.call("POST", "/v1/subscriptions", `{"name": "one-more", "developer": "a@example.org", "api": "Demo"}`).is(201)
+	l.call("DELETE", "/v1/groups/G1", "").is(204)
+	for _, path := range []string{"/v1/subscriptions?limit=1000", "/v1/audit?kind=group&limit=1000"} {
+		if n, items := pages(path); n != 2 || items != 1001 {
+			t.Errorf("%s, one more: %d items on %d pages", path, items, n)
+		}
+	}
 }
 
 func TestUsage(t *testing.T) {
@@ -219,7 +271,7 @@ func TestFailuresOfOurOwn(t *testing.T) {
 	o := open(t)
 	token := o.issue("reader", time.Time{})
 	config := o.config
-	config.Store = failing{Store: o.store}
+	config.Reader = failing{Store: o.store}
 	o.server = admin.New(config)
 	request, err := http.NewRequest("GET", o.listen()+"/v1/apis", nil)
 	if err != nil {
@@ -234,7 +286,7 @@ func TestFailuresOfOurOwn(t *testing.T) {
 	if log := o.log.String(); !strings.Contains(log, "msg=panic path=/v1/apis panic=string") || strings.Contains(log, "secret") {
 		t.Errorf("the log:\n%s", log)
 	}
-	config.Store = failing{o.store, fmt.Errorf("secret mistake")}
+	config.Reader = failing{o.store, fmt.Errorf("secret mistake")}
 	o.server = admin.New(config)
 	l := line{t, http.DefaultClient, o.listen(), token}
 	l.call("GET", "/v1/apis", "").problem(500, "internal", "its log says why")
@@ -264,7 +316,7 @@ func TestTheClient(t *testing.T) {
 				t.Fatalf("made %+v, %v, %v", group, header, err)
 			}
 			at := admin.Path("groups", "A/B")
-			if group, _, err = call(admin.Request{Method: "PUT", Path: at, Body: json.RawMessage(`{"name": "A/B", "description": "d"}`), Match: 1}); err != nil || group.Revision != 2 {
+			if group, _, err = call(admin.Request{Method: "PUT", Path: at, Body: json.RawMessage(`{"name": "A/B", "description": "d"}`), Match: group.Revision}); err != nil || group.Revision == 0 {
 				t.Errorf("changed: %+v, %v", group, err)
 			}
 			var p *admin.Problem
@@ -275,7 +327,7 @@ func TestTheClient(t *testing.T) {
 			if err != nil || !bytes.Contains(text, []byte("- name: A/B\n")) {
 				t.Errorf("exported %s, %v", text, err)
 			}
-			if _, _, err := admin.Call[struct{}](t.Context(), c, admin.Request{Method: "DELETE", Path: at, Match: 2}); err != nil {
+			if _, _, err := admin.Call[struct{}](t.Context(), c, admin.Request{Method: "DELETE", Path: at, Match: group.Revision}); err != nil {
 				t.Errorf("deleting: %v", err)
 			}
 			body, _, err := c.Stream(t.Context(), admin.Request{Method: "POST", Path: admin.Path("backup")})

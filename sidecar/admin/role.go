@@ -17,11 +17,12 @@ const (
 	RightReadTokens Right = "read_tokens" // to see which tokens there are
 	RightTokens     Right = "tokens"      // to make and revoke tokens
 	RightBackup     Right = "backup"      // to have a copy of everything
+	RightSecrets    Right = "secrets"     // to say which secret a backend gets, and where that one is
 )
 
 // granted are the rights of each role.
 var granted = map[string][]Right{
-	store.RoleAdministrator: {RightRead, RightWrite, RightReadAudit, RightReadTokens, RightTokens, RightBackup},
+	store.RoleAdministrator: {RightRead, RightWrite, RightReadAudit, RightReadTokens, RightTokens, RightBackup, RightSecrets},
 	store.RolePublisher:     {RightRead, RightWrite},
 	store.RoleAuditor:       {RightRead, RightReadAudit, RightReadTokens},
 	store.RoleReader:        {RightRead},

@@ -113,18 +113,18 @@ func (m *Matching) write(ctx context.Context) (store.Write, error) {
 }
 
 func (s *Server) listSubscriptions(ctx context.Context, in *subscriptionsInput) (*subscriptionList, error) {
-	found, err := s.store.ListSubscriptions(ctx, store.SubscriptionQuery{
-		Developer: in.Developer, Product: in.Product, API: in.API, State: in.State, After: in.After, Limit: in.Limit + 1,
+	q := store.SubscriptionQuery{Developer: in.Developer, Product: in.Product, API: in.API, State: in.State, After: in.After}
+	found, err := withNext(in.Limit, func(last *store.Subscription, limit int) ([]store.Subscription, error) {
+		if last != nil {
+			q.After = last.Name
+		}
+		q.Limit = limit
+		return s.reader.ListSubscriptions(ctx, q)
 	})
 	if err != nil {
 		return nil, err
 	}
-	at := func(sub *store.Subscription) string { return sub.Name }
-	l := page(found, in.Limit, at, s.shownSubscription)
-	if len(found) == maxPage && in.Limit == maxPage { // the store gives no more: there may be
-		l.Next = at(&found[maxPage-1])
-	}
-	return &subscriptionList{l}, nil
+	return &subscriptionList{page(found, in.Limit, func(sub *store.Subscription) string { return sub.Name }, s.shownSubscription)}, nil
 }
 
 func (s *Server) createSubscription(ctx context.Context, in *newSubscriptionInput) (*subscriptionOutput, error) {
@@ -182,7 +182,7 @@ func (s *Server) unknownSubscription(ctx context.Context, code, name string) err
 	for i := range found {
 		names[i] = found[i].Name
 	}
-	return missing(code, "subscription", name, names)
+	return missing(code, named("subscription", name), name, names)
 }
 
 // shownSubscription is a subscription as this API shows it.

@@ -76,5 +76,5 @@ func (s *Server) revokeToken(ctx context.Context, in *tokenInput) (*struct{}, er
 	for i, t := range all {
 		names[i] = t.Name
 	}
-	return nil, missing("not_found", "token", in.Name, names)
+	return nil, missing("not_found", named("token", in.Name), in.Name, names)
 }

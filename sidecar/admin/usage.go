@@ -42,7 +42,12 @@ func (s *Server) reportUsage(ctx context.Context, in *usageInput) (*usageOutput,
 	for _, by := range in.By {
 		q.By = append(q.By, usage.Dimension(by))
 	}
-	report, err := usage.Read(ctx, s.database, q, s.now())
+	release, err := s.reports.take(ctx, "report")
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	report, err := usage.Read(ctx, s.reading, q, s.now())
 	var mistake *usage.QueryError
 	if errors.As(err, &mistake) {
 		return nil, invalidField("query."+mistake.Field, "%s", mistake.Text)
