@@ -191,7 +191,7 @@ func (d *decoder) structValue(n *yaml.Node, out reflect.Value, p *path) {
 		d.unknown(key, out.Type(), names, p)
 	})
 	for _, name := range required[out.Type()] {
-		if !given[name] && !(d.partial && out.Type() == catalogType) {
+		if !given[name] && (!d.partial || out.Type() != catalogType) {
 			d.structure(n, p.field(name), "is missing; every %s needs it", nouns[out.Type()])
 		}
 	}

@@ -17,7 +17,7 @@ func Look(name string) string { return confusables.Skeleton(name) }
 // LookAlike says whether two names of one kind look the same. ASCII is for ASCII to tell
 // apart: "Pool l" and "Pool 1" are two names.
 func LookAlike(a, b string) bool {
-	return a != b && !(isASCII(a) && isASCII(b)) && Look(a) == Look(b)
+	return a != b && (!isASCII(a) || !isASCII(b)) && Look(a) == Look(b)
 }
 
 func isASCII(text string) bool {

@@ -81,7 +81,7 @@ func (s *Store) Apply(ctx context.Context, a Application) (Plan, error) {
 	if a.TakeOver {
 		a.Conflicts = ConflictsTakeOver
 	}
-	a.Write.TakeOver = a.Conflicts == ConflictsTakeOver
+	a.TakeOver = a.Conflicts == ConflictsTakeOver
 	if name, ok := strings.CutPrefix(a.Source, "file:"); !ok || name == "" || !storable(name) || len(name) > maxSource {
 		return Plan{}, fmt.Errorf("%s: %w", doing, mistaken("source", "must be the name of a file, of at most %d bytes", maxSource))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -166,7 +167,8 @@ func (p *planning) checkObjects() error {
 		gone = gone || o.kind == KindGroup && o.action == actionDelete
 		if w, ok := p.declares[objectName{o.kind, o.name}]; ok && o.action != actionSilent {
 			err := p.secretAllowed(w.place+".backend.key", o.held, w.backend)
-			if invalid, ok := err.(*InvalidError); ok {
+			var invalid *InvalidError
+			if errors.As(err, &invalid) {
 				p.mistakes = append(p.mistakes, invalid.Mistakes...)
 			} else if err != nil {
 				return err
@@ -214,7 +216,8 @@ func (p *planning) checkConfiguration() (*catalog.Catalog, error) {
 	if err == nil {
 		running, err = p.running(&all)
 	}
-	if invalid, ok := err.(*InvalidError); ok {
+	var invalid *InvalidError
+	if errors.As(err, &invalid) {
 		p.mistakes = append(p.mistakes, invalid.Mistakes...)
 		return nil, nil
 	}

@@ -84,13 +84,6 @@ func (s *Store) identify(ctx context.Context) error {
 	})
 }
 
-// alone makes a transaction wait for others that called it, of other sidecars too, and then
-// see what they did.
-func (s *Store) alone(ctx context.Context, tx *database.Tx) error {
-	var one int
-	return tx.QueryRow(ctx, `SELECT one FROM meta`+s.db.Dialect().ForUpdate()).Scan(&one)
-}
-
 // storable says whether PostgreSQL takes a text, so that both dialects take the same.
 func storable(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }
 
