@@ -314,12 +314,17 @@ func clientsThatGo(t *testing.T, r resort) {
 	r.Faults.Clear()
 	r.settled(t, "gone", "minute", 0)
 	r.settled(t, "gone", "week", 0)
-	got := map[int]int{}
-	for range clients + 2 {
-		got[r.call("gone").Status]++
-	}
-	if diff := cmp.Diff(map[int]int{http.StatusOK: clients, http.StatusTooManyRequests: 2}, got); diff != "" {
-		t.Errorf("afterwards (-want +got):\n%s", diff)
+	// Envoy may have noticed late that a client was gone: then its worker heard that nothing
+	// was left, and remembers that for a second.
+	passed := 0
+	r.Eventually(10*time.Second, "all that came back is to be had", func() bool {
+		if r.call("gone").Status == http.StatusOK {
+			passed++
+		}
+		return passed == clients
+	})
+	if !inARow(r, "gone", http.StatusTooManyRequests) {
+		t.Error("more passed than the limit allows")
 	}
 }
 
