@@ -1,11 +1,7 @@
 package harness
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -45,16 +41,11 @@ func (g *Gateway) Limits(args ...string) Limits {
 	return l
 }
 
-// TryLimits returns the command's error, with what it printed.
+// TryLimits returns the command's error, with what it said.
 func (g *Gateway) TryLimits(args ...string) (l Limits, err error) {
-	args = append([]string{"limits", "--admin", g.path("admin-api.sock"), "-o", "json"}, args...)
-	out, err := exec.CommandContext(g.t.Context(), Binary(g.t), args...).Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return l, fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
-	}
+	out, err := g.TryTollgate(append([]string{"limits", "-o", "json"}, args...)...)
 	if err != nil {
 		return l, err
 	}
-	return l, json.Unmarshal(out, &l)
+	return l, json.Unmarshal([]byte(out), &l)
 }
